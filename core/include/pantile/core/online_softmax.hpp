@@ -1,0 +1,86 @@
+/// \file
+/// The running softmax of a row: {max, sum}, folded tile by tile, merged, finished (Milakov & Gimelshein,
+/// arXiv 1805.02867; FlashAttention, arXiv 2205.14135, section 3.1; FlashAttention-2, arXiv 2307.08691, section 3.1).
+///
+/// Exponents are in base 2: with x the logit, y = x · log2(e), and
+///     max = max of y so far,   sum = Σ 2^(y - max),   O = Σ 2^(y - max) · v  (held by the machine).
+/// A fold returns `factor`, by which the machine multiplies what it accumulated before.
+///
+/// T may be a number or a SIMD register of numbers, one row a lane: `Ops` gives the five operations. scalar_ops serves
+/// plain numbers on host and device.
+#pragma once
+
+#include <cmath>
+
+#include <pantile/core/macros.hpp>
+
+namespace pantile::core {
+
+inline constexpr double log2_e = 1.4426950408889634073599246810018921;
+inline constexpr double ln_2 = 0.69314718055994530941723212145817657;
+
+/// The operations of the online softmax on plain numbers.
+template <class T>
+struct scalar_ops {
+    using value = T;
+    static PANTILE_FN T lowest() { return -static_cast<T>(HUGE_VALF); } ///< minus infinity
+    static PANTILE_FN T zero() { return T(0); }
+    static PANTILE_FN T max(T a, T b) { return a < b ? b : a; }
+    static PANTILE_FN T exp2(T x) { return std::exp2(x); }
+    /// 0 where x is minus infinity, else x: the reference of a row that has seen no key, so that no inf - inf appears.
+    static PANTILE_FN T finite_or_zero(T x) { return x == lowest() ? T(0) : x; }
+};
+
+/// State of one row (or of one row a lane).
+template <class T>
+struct softmax_state {
+    T max; ///< largest base-2 exponent so far
+    T sum; ///< Σ 2^(y - max)
+};
+
+template <class Ops>
+struct online_softmax {
+    using value = typename Ops::value;
+    using state = softmax_state<value>;
+
+    /// No key seen.
+    static PANTILE_FN state start() { return {Ops::lowest(), Ops::zero()}; }
+    /// Only a sink seen: it adds 2^sink to the denominator and nothing to O. `sink` in base 2.
+    static PANTILE_FN state start(value sink, value one) { return {sink, one}; }
+
+    /// Raises the maximum to that of the next tile. Returns the factor for the earlier sum and O: 2^(old - new), and 0
+    /// for a row that had seen nothing. The caller multiplies: sum = sum·factor + tile's sum, O = O·factor + tile's O.
+    static PANTILE_FN value raise(state& s, value tile_max) {
+        const value raised = Ops::max(s.max, tile_max);
+        const value factor = Ops::exp2(s.max - Ops::finite_or_zero(raised));
+        s.max = raised;
+        return factor;
+    }
+
+    /// The reference that the tile's exponents are taken against after `raise`.
+    static PANTILE_FN value reference(const state& s) { return Ops::finite_or_zero(s.max); }
+
+    /// Two parts of the same row over disjoint keys. Returns the merged state; factor_a and factor_b scale their O.
+    static PANTILE_FN state merge(const state& a, const state& b, value& factor_a, value& factor_b) {
+        const value raised = Ops::max(a.max, b.max);
+        const value reference = Ops::finite_or_zero(raised);
+        factor_a = Ops::exp2(a.max - reference);
+        factor_b = Ops::exp2(b.max - reference);
+        return {raised, a.sum * factor_a + b.sum * factor_b};
+    }
+};
+
+/// 1/sum, or 0 for a row that saw no key: out = O · this.
+template <class T>
+PANTILE_FN T finish_factor(const softmax_state<T>& s) {
+    return s.sum == T(0) ? T(0) : T(1) / s.sum;
+}
+
+/// Natural log-sum-exp of the row; minus infinity if it saw no key.
+template <class T>
+PANTILE_FN T finish_lse(const softmax_state<T>& s) {
+    if (s.sum == T(0)) return scalar_ops<T>::lowest();
+    return (s.max + std::log2(s.sum)) * static_cast<T>(ln_2);
+}
+
+} // namespace pantile::core

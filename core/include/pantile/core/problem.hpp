@@ -1,0 +1,58 @@
+/// \file
+/// The checked form of a call, as every machine receives it.
+#pragma once
+
+#include <pantile/core/band.hpp>
+#include <pantile/core/macros.hpp>
+
+namespace pantile::core {
+
+/// One run of query rows against one run of keys. Whole tensors, packed (variable-length) batches, splits of the keys,
+/// ring steps and caches are all sequences; a walk never sees (batch, q_len, k_len).
+/// q_begin and k_begin place the run in its tensor; rows and keys are counted from 0 inside it.
+struct sequence {
+    index_t q_begin = 0;
+    index_t q_len = 0;
+    index_t k_begin = 0;
+    index_t k_len = 0;
+    index_t offset = 0; ///< row i stands at key i + offset (see band)
+
+    /// The same rows against the keys [k.begin, k.end) only: a split, a ring step, a page.
+    PANTILE_FN sequence part(span k) const { return {q_begin, q_len, k_begin + k.begin, k.size(), offset - k.begin}; }
+};
+
+/// Where row 0 stands: bottom_right puts the last row at the last key (a row of a growing cache), top_left puts row 0 at
+/// key 0, explicit_offset takes the number given.
+enum class alignment : unsigned char { bottom_right, top_left, explicit_offset };
+
+/// Sizes and mask of one call: q is (batch, q_heads, q_len, head_dim), k (batch, kv_heads, k_len, head_dim),
+/// v (batch, kv_heads, k_len, value_dim).
+struct problem {
+    index_t batch = 0;
+    index_t q_heads = 0;
+    index_t kv_heads = 0;
+    index_t q_len = 0;
+    index_t k_len = 0;
+    index_t head_dim = 0;
+    index_t value_dim = 0;
+    index_t left = unbounded;
+    index_t right = unbounded;
+    alignment align = alignment::bottom_right;
+    index_t offset = 0;                   ///< read where align is explicit_offset
+    const index_t* key_lengths = nullptr; ///< batch entries, or null: every batch has k_len keys
+    double scale = 1.0;                   ///< logit = scale · q·k
+
+    /// Query heads that share one key/value head (GQA).
+    PANTILE_FN index_t group() const { return kv_heads > 0 ? q_heads / kv_heads : 0; }
+    PANTILE_FN index_t kv_head(index_t q_head) const { return q_head / group(); }
+
+    PANTILE_FN index_t keys_of(index_t b) const { return key_lengths != nullptr ? key_lengths[b] : k_len; }
+    PANTILE_FN sequence sequence_of(index_t b) const {
+        const index_t keys = keys_of(b);
+        const index_t off = align == alignment::top_left ? 0 : align == alignment::bottom_right ? keys - q_len : offset;
+        return {0, q_len, 0, keys, off};
+    }
+    PANTILE_FN band band_of(const sequence& s) const { return {left, right, s.offset, s.k_len}; }
+};
+
+} // namespace pantile::core

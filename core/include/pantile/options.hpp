@@ -1,0 +1,58 @@
+/// \file
+/// The options of a host call: one aggregate, every field initialised, in the order in which people write them.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+#include <pantile/core/band.hpp>
+#include <pantile/core/problem.hpp>
+#include <pantile/core/tile_plan.hpp>
+
+namespace pantile {
+
+using core::alignment;
+
+/// Which keys a row sees: i + off - left <= j <= i + off + right, both sides inclusive. off is k_len - q_len
+/// (bottom_right: the last row stands at the last key), 0 (top_left) or the number given by at_offset.
+/// With per-batch key lengths, k_len is that of the batch.
+struct mask {
+    index_t left = unbounded;
+    index_t right = unbounded;
+    alignment align = alignment::bottom_right;
+    index_t offset = 0; ///< read where align is explicit_offset
+
+    /// The same band with row 0 at key `off`: a chunk of a prefill, a row of a cache.
+    [[nodiscard]] constexpr mask at_offset(index_t off) const {
+        return {left, right, alignment::explicit_offset, off};
+    }
+};
+
+/// Every row sees every key.
+[[nodiscard]] constexpr mask full() { return {}; }
+/// Row i sees the keys j <= i + off.
+[[nodiscard]] constexpr mask causal(alignment align = alignment::bottom_right) { return {unbounded, 0, align, 0}; }
+/// Row i sees the keys i + off - left <= j <= i + off + right; `unbounded` lifts a side.
+[[nodiscard]] constexpr mask window(index_t left, index_t right, alignment align = alignment::bottom_right) {
+    return {left, right, align, 0};
+}
+
+/// The instruction sets of the CPU machine. automatic takes the best that the processor and the operating system offer,
+/// or the one that the environment variable PANTILE_ISA names (baseline, avx2, avx512, amx).
+enum class isa : unsigned char { automatic, baseline, avx2, avx512, amx };
+
+struct options {
+    pantile::mask mask{};
+    std::optional<double> scale{}; ///< logit = scale · q·k; any sign; default 1/sqrt(head_dim)
+    /// Keys that count in each batch, 0 … k_len; empty: all of them. The rest (padding, an unfilled cache) is never read.
+    std::span<const index_t> key_lengths{};
+    bool accumulate = false; ///< backward adds to dq, dk, dv instead of overwriting them
+    int threads = 0;         ///< 0: what OpenMP would use (OMP_NUM_THREADS)
+    pantile::isa isa = isa::automatic;
+    std::optional<tile_plan> plan{}; ///< tile sizes to use instead of the chosen ones; 0 in a field: the chosen one
+    /// Memory to work in, at least explain(…).workspace_bytes; empty: the library keeps scratch of its own per thread.
+    std::span<std::byte> workspace{};
+};
+
+} // namespace pantile
