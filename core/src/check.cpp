@@ -1,0 +1,217 @@
+#include <pantile/core/check.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include <pantile/error.hpp>
+
+namespace pantile::core {
+namespace {
+
+// Lengths and strides beyond this are refused, so that sums of a few of them cannot overflow.
+constexpr index_t largest_length = index_t{1} << 48;
+
+// Addresses in bytes: extent · stride · element size may need more than 64 bits.
+__extension__ typedef __int128 wide; // NOLINT(modernize-use-using): only a typedef takes __extension__
+
+std::string number(index_t n) { return std::to_string(n); }
+
+[[noreturn]] void refuse(const std::string& text) { throw invalid_argument("pantile: " + text); }
+
+const char* axis_name(const argument& a, int axis) {
+    static constexpr const char* names[] = {"batch", "heads", "length"};
+    if (axis < 3) return names[axis];
+    return std::strpbrk(a.name, "qk") != nullptr ? "head_dim" : "value_dim"; // q, k, dq, dk; v, out, dv, dout
+}
+
+std::string field(const argument& a, int axis) { return std::string(a.name) + "." + axis_name(a, axis); }
+
+void require_equal(const argument& a, int axis, const argument& b, int other_axis) {
+    if (a.extent[axis] == b.extent[other_axis]) return;
+    refuse(field(a, axis) + " is " + number(a.extent[axis]) + ", " + field(b, other_axis) + " is " +
+           number(b.extent[other_axis]) + ": they must be equal");
+}
+
+void check_tensor(const argument& a) {
+    for (int i = 0; i < a.rank; ++i) {
+        if (a.extent[i] < 0 || a.extent[i] > largest_length) {
+            refuse(field(a, i) + " is " + number(a.extent[i]) + ": it must be between 0 and 2^48");
+        }
+        if (a.stride[i] < -largest_length || a.stride[i] > largest_length) {
+            refuse("the stride of " + field(a, i) + " is " + number(a.stride[i]) + ": it must be within ±2^48 elements");
+        }
+    }
+    if (a.data == nullptr && !a.empty()) refuse(std::string(a.name) + ".data is null, but the tensor is not empty");
+}
+
+void check_options(const call& c, const problem& p) {
+    if (c.left < 0) {
+        refuse("options.mask.left is " + number(c.left) + ": it must be at least 0 (pantile::unbounded lifts the limit)");
+    }
+    if (c.right < 0) {
+        refuse("options.mask.right is " + number(c.right) + ": it must be at least 0 (pantile::unbounded lifts the limit)");
+    }
+    if (c.offset < -largest_length || c.offset > largest_length) {
+        refuse("options.mask.offset is " + number(c.offset) + ": it must be within ±2^48");
+    }
+    if (c.has_scale && !std::isfinite(c.scale)) {
+        refuse("options.scale is " + std::to_string(c.scale) + ": it must be finite");
+    }
+    if (c.threads < 0) refuse("options.threads is " + number(c.threads) + ": it must be at least 0 (0: OpenMP's choice)");
+    if (c.plan.row_tile < 0 || c.plan.key_tile < 0 || c.plan.key_splits < 0) {
+        refuse("options.plan is {" + number(c.plan.row_tile) + ", " + number(c.plan.key_tile) + ", " +
+               number(c.plan.key_splits) + "}: its fields must be at least 0 (0: chosen)");
+    }
+    if (c.key_lengths_count == 0) return;
+    if (c.key_lengths_count != p.batch) {
+        refuse("options.key_lengths has " + number(c.key_lengths_count) + " entries, q.batch is " + number(p.batch) +
+               ": there must be one a batch");
+    }
+    for (index_t b = 0; b < p.batch; ++b) {
+        if (c.key_lengths[b] < 0 || c.key_lengths[b] > p.k_len) {
+            refuse("options.key_lengths[" + number(b) + "] is " + number(c.key_lengths[b]) +
+                   ": it must be between 0 and k.length, " + number(p.k_len));
+        }
+    }
+}
+
+/// First and one past the last byte that a tensor touches.
+struct byte_range {
+    wide begin = 0;
+    wide end = 0;
+};
+
+byte_range extent_in_bytes(const argument& a) {
+    byte_range r;
+    r.begin = static_cast<wide>(reinterpret_cast<std::uintptr_t>(a.data));
+    r.end = r.begin + a.element_bytes;
+    for (int i = 0; i < a.rank; ++i) {
+        const wide reach = static_cast<wide>(a.extent[i] - 1) * a.stride[i] * a.element_bytes;
+        (reach < 0 ? r.begin : r.end) += reach;
+    }
+    return r;
+}
+
+/// The bytes of `a` modulo `period`, where dims whose stride is a multiple of the period vanish. The rest is one interval
+/// [begin, end) with 0 <= begin < period; it may wrap.
+byte_range residue(const argument& a, wide period) {
+    argument rest = a;
+    for (int i = 0; i < a.rank; ++i) {
+        if (static_cast<wide>(a.stride[i]) * a.element_bytes % period == 0) rest.extent[i] = 1;
+    }
+    byte_range r = extent_in_bytes(rest);
+    const wide length = r.end - r.begin;
+    r.begin %= period;
+    return {r.begin, r.begin + length};
+}
+
+bool disjoint_modulo(const argument& a, const argument& b, wide period) {
+    const byte_range x = residue(a, period);
+    const byte_range y = residue(b, period);
+    if (x.end - x.begin > period || y.end - y.begin > period) return false;
+    const auto apart = [](byte_range s, byte_range t) { return s.end <= t.begin || t.end <= s.begin; };
+    const auto moved = [](byte_range s, wide by) { return byte_range{s.begin + by, s.end + by}; };
+    return apart(x, y) && apart(x, moved(y, period)) && apart(moved(x, period), y);
+}
+
+/// Sufficient for distinct elements, and true of every sane layout: each stride steps over all that smaller ones reach.
+void check_distinct(const argument& a) {
+    wide reach = 0; // elements beyond the first that the dims taken so far touch
+    bool taken[4] = {false, false, false, false};
+    for (int step = 0; step < a.rank; ++step) {
+        int smallest = -1;
+        for (int i = 0; i < a.rank; ++i) {
+            if (taken[i]) continue;
+            if (smallest < 0 || std::abs(a.stride[i]) < std::abs(a.stride[smallest])) smallest = i;
+        }
+        taken[smallest] = true;
+        if (a.extent[smallest] < 2) continue;
+        const wide stride = std::abs(a.stride[smallest]);
+        if (stride <= reach) {
+            refuse("the stride of " + field(a, smallest) + " is " + number(a.stride[smallest]) +
+                   ": elements of this output would share memory");
+        }
+        reach += stride * (a.extent[smallest] - 1);
+    }
+}
+
+} // namespace
+
+bool may_overlap(const argument& a, const argument& b) {
+    if (a.empty() || b.empty()) return false;
+    const byte_range x = extent_in_bytes(a);
+    const byte_range y = extent_in_bytes(b);
+    if (x.end <= y.begin || y.end <= x.begin) return false;
+    for (const argument* t : {&a, &b}) {
+        for (int i = 0; i < t->rank; ++i) {
+            const wide period = static_cast<wide>(std::abs(t->stride[i])) * t->element_bytes;
+            if (period > 0 && disjoint_modulo(a, b, period)) return false;
+        }
+    }
+    return true;
+}
+
+problem check_inputs(const argument& q, const argument& k, const argument& v, const call& options) {
+    check_tensor(q);
+    check_tensor(k);
+    check_tensor(v);
+    require_equal(k, 0, q, 0);
+    require_equal(v, 0, q, 0);
+    require_equal(k, 3, q, 3);
+    require_equal(v, 1, k, 1);
+    require_equal(v, 2, k, 2);
+    const index_t q_heads = q.extent[1];
+    const index_t kv_heads = k.extent[1];
+    if (kv_heads == 0 ? q_heads != 0 : q_heads % kv_heads != 0) {
+        refuse("q.heads is " + number(q_heads) + ", k.heads is " + number(kv_heads) +
+               ": q.heads must be a multiple of k.heads");
+    }
+    problem p;
+    p.batch = q.extent[0];
+    p.q_heads = q_heads;
+    p.kv_heads = kv_heads;
+    p.q_len = q.extent[2];
+    p.k_len = k.extent[2];
+    p.head_dim = q.extent[3];
+    p.value_dim = v.extent[3];
+    check_options(options, p);
+    p.left = min(options.left, unbounded);
+    p.right = min(options.right, unbounded);
+    p.align = options.align;
+    p.offset = options.offset;
+    p.key_lengths = options.key_lengths_count > 0 ? options.key_lengths : nullptr;
+    // Without dims every score is 0, whatever the scale.
+    const double standard = p.head_dim > 0 ? 1.0 / std::sqrt(static_cast<double>(p.head_dim)) : 1.0;
+    p.scale = options.has_scale ? options.scale : standard;
+    return p;
+}
+
+void check_query_shape(const argument& t, const argument& q, index_t dim, const char* dim_is) {
+    check_tensor(t);
+    for (int axis = 0; axis < 3; ++axis) require_equal(t, axis, q, axis);
+    if (t.rank == 4 && t.extent[3] != dim) {
+        refuse(field(t, 3) + " is " + number(t.extent[3]) + ", " + dim_is + " is " + number(dim) + ": they must be equal");
+    }
+}
+
+void check_same_shape(const argument& t, const argument& model) {
+    check_tensor(t);
+    for (int axis = 0; axis < t.rank; ++axis) require_equal(t, axis, model, axis);
+}
+
+void check_memory(const argument* outputs, int output_count, const argument* inputs, int input_count) {
+    for (int i = 0; i < output_count; ++i) {
+        if (outputs[i].empty()) continue;
+        check_distinct(outputs[i]);
+        const auto against = [&](const argument& other) {
+            if (may_overlap(outputs[i], other)) {
+                refuse(std::string(outputs[i].name) + " overlaps " + other.name + ": an output needs memory of its own");
+            }
+        };
+        for (int j = 0; j < input_count; ++j) against(inputs[j]);
+        for (int j = 0; j < i; ++j) against(outputs[j]);
+    }
+}
+
+} // namespace pantile::core
