@@ -1,0 +1,101 @@
+// The rooms of the library know only what they should: the include rules, first on made-up files, then on the sources.
+#include "includes.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace pantile::boundaries {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+namespace fs = std::filesystem;
+
+const header_rooms sample_rooms = {
+    {"pantile/attention.hpp", "core"}, {"pantile/core/band.hpp", "core"}, {"pantile/simulator.hpp", "simulator"}};
+
+std::vector<std::string> check(const std::string& path, const std::string& text) {
+    return violations({path, text}, sample_rooms);
+}
+
+TEST(include_rules, comments_do_not_include) {
+    const auto includes =
+        parse_includes("/* #include <a>\n*/\n// #include <b>\n  # include <c.h>\n#include \"d/e.hpp\"\n");
+    ASSERT_EQ(includes.size(), 2U);
+    EXPECT_EQ(includes[0].name, "c.h");
+    EXPECT_EQ(includes[0].line, 4);
+    EXPECT_EQ(includes[1].name, "d/e.hpp");
+    EXPECT_TRUE(includes[1].quoted);
+}
+
+TEST(include_rules, core_headers_are_freestanding) {
+    const std::string path = "core/include/pantile/core/walk.hpp";
+    EXPECT_THAT(check(path, "#include <cstdint>\n#include <pantile/core/band.hpp>\n"), IsEmpty());
+    for (const char* bad :
+         {"vector", "omp.h", "xsimd/xsimd.hpp", "Eigen/Dense", "cuda_runtime.h", "pantile/attention.hpp"}) {
+        EXPECT_THAT(check(path, std::string("#include <") + bad + ">\n"), ElementsAre(HasSubstr(bad)));
+    }
+}
+
+TEST(include_rules, only_the_eigen_adaptor_shows_third_party_code) {
+    EXPECT_THAT(check("core/include/pantile/eigen.hpp", "#include <Eigen/Core>\n"), IsEmpty());
+    EXPECT_THAT(check("core/include/pantile/eigen.hpp", "#include <xsimd/xsimd.hpp>\n"),
+                ElementsAre(HasSubstr("xsimd")));
+    EXPECT_THAT(check("core/include/pantile/tensor.hpp", "#include <Eigen/Core>\n"), ElementsAre(HasSubstr("Eigen")));
+    EXPECT_THAT(check("cuda/include/pantile/cuda.hpp", "#include <cuda_runtime.h>\n"),
+                ElementsAre(HasSubstr("cuda_runtime.h")));
+}
+
+TEST(include_rules, rooms_do_not_know_one_another) {
+    EXPECT_THAT(check("simulator/src/run.cpp", "#include <pantile/simulator.hpp>\n#include <vector>\n"), IsEmpty());
+    EXPECT_THAT(check("cpu/src/run.cpp", "#include <pantile/simulator.hpp>\n"),
+                ElementsAre(HasSubstr("must not know simulator")));
+    EXPECT_THAT(check("core/src/check.cpp", "#include <pantile/simulator.hpp>\n"),
+                ElementsAre(HasSubstr("must not know simulator")));
+    EXPECT_THAT(check("cpu/src/isa/a.cpp", "#include \"../machine.hpp\"\n"), IsEmpty());
+    EXPECT_THAT(check("cpu/src/isa/a.cpp", "#include \"../../../cuda/src/x.hpp\"\n"),
+                ElementsAre(HasSubstr("leaves the room")));
+    EXPECT_THAT(check("cpu/src/run.cpp", "#include <pantile/nobody.hpp>\n"), ElementsAre(HasSubstr("no room has")));
+}
+
+TEST(include_rules, rooms_stand_on_their_own_libraries) {
+    EXPECT_THAT(check("cpu/src/machine.hpp", "#include <xsimd/xsimd.hpp>\n"), IsEmpty());
+    EXPECT_THAT(check("core/src/check.cpp", "#include <xsimd/xsimd.hpp>\n"),
+                ElementsAre(HasSubstr("does not stand on")));
+    EXPECT_THAT(check("simulator/src/run.cpp", "#include <omp.h>\n"), ElementsAre(HasSubstr("does not stand on")));
+    EXPECT_THAT(check("cpu/src/machine.hpp", "#include <Eigen/Core>\n"), ElementsAre(HasSubstr("does not stand on")));
+}
+
+std::string read(const fs::path& path) {
+    std::ifstream stream(path);
+    std::stringstream text;
+    text << stream.rdbuf();
+    return text.str();
+}
+
+TEST(include_rules, the_sources_keep_the_include_rules) {
+    const fs::path root = PANTILE_SOURCE_DIR;
+    header_rooms rooms;
+    std::vector<source_file> files;
+    for (const std::string room : {"core", "cpu", "cuda", "simulator"}) {
+        for (const auto& entry : fs::recursive_directory_iterator(root / room)) {
+            const fs::path extension = entry.path().extension();
+            if (extension != ".hpp" && extension != ".cpp" && extension != ".cu" && extension != ".cuh") continue;
+            const std::string path = fs::relative(entry.path(), root).generic_string();
+            files.push_back({path, read(entry.path())});
+            const std::string include = room + "/include/";
+            if (path.compare(0, include.size(), include) == 0) rooms[path.substr(include.size())] = room;
+        }
+    }
+    EXPECT_EQ(rooms["pantile/attention.hpp"], "core");
+    EXPECT_GT(files.size(), 20U);
+    for (const source_file& file : files) EXPECT_THAT(violations(file, rooms), IsEmpty());
+}
+
+} // namespace
+} // namespace pantile::boundaries
