@@ -39,7 +39,8 @@ void check_tensor(const argument& a) {
             refuse(field(a, i) + " is " + number(a.extent[i]) + ": it must be between 0 and 2^48");
         }
         if (a.stride[i] < -largest_length || a.stride[i] > largest_length) {
-            refuse("the stride of " + field(a, i) + " is " + number(a.stride[i]) + ": it must be within ±2^48 elements");
+            refuse("the stride of " + field(a, i) + " is " + number(a.stride[i]) +
+                   ": it must be within ±2^48 elements");
         }
     }
     if (a.data == nullptr && !a.empty()) refuse(std::string(a.name) + ".data is null, but the tensor is not empty");
@@ -47,10 +48,12 @@ void check_tensor(const argument& a) {
 
 void check_options(const call& c, const problem& p) {
     if (c.left < 0) {
-        refuse("options.mask.left is " + number(c.left) + ": it must be at least 0 (pantile::unbounded lifts the limit)");
+        refuse("options.mask.left is " + number(c.left) +
+               ": it must be at least 0 (pantile::unbounded lifts the limit)");
     }
     if (c.right < 0) {
-        refuse("options.mask.right is " + number(c.right) + ": it must be at least 0 (pantile::unbounded lifts the limit)");
+        refuse("options.mask.right is " + number(c.right) +
+               ": it must be at least 0 (pantile::unbounded lifts the limit)");
     }
     if (c.offset < -largest_length || c.offset > largest_length) {
         refuse("options.mask.offset is " + number(c.offset) + ": it must be within ±2^48");
@@ -58,7 +61,8 @@ void check_options(const call& c, const problem& p) {
     if (c.has_scale && !std::isfinite(c.scale)) {
         refuse("options.scale is " + std::to_string(c.scale) + ": it must be finite");
     }
-    if (c.threads < 0) refuse("options.threads is " + number(c.threads) + ": it must be at least 0 (0: OpenMP's choice)");
+    if (c.threads < 0)
+        refuse("options.threads is " + number(c.threads) + ": it must be at least 0 (0: OpenMP's choice)");
     if (c.plan.row_tile < 0 || c.plan.key_tile < 0 || c.plan.key_splits < 0) {
         refuse("options.plan is {" + number(c.plan.row_tile) + ", " + number(c.plan.key_tile) + ", " +
                number(c.plan.key_splits) + "}: its fields must be at least 0 (0: chosen)");
@@ -191,7 +195,8 @@ void check_query_shape(const argument& t, const argument& q, index_t dim, const 
     check_tensor(t);
     for (int axis = 0; axis < 3; ++axis) require_equal(t, axis, q, axis);
     if (t.rank == 4 && t.extent[3] != dim) {
-        refuse(field(t, 3) + " is " + number(t.extent[3]) + ", " + dim_is + " is " + number(dim) + ": they must be equal");
+        refuse(field(t, 3) + " is " + number(t.extent[3]) + ", " + dim_is + " is " + number(dim) +
+               ": they must be equal");
     }
 }
 
@@ -206,7 +211,8 @@ void check_memory(const argument* outputs, int output_count, const argument* inp
         check_distinct(outputs[i]);
         const auto against = [&](const argument& other) {
             if (may_overlap(outputs[i], other)) {
-                refuse(std::string(outputs[i].name) + " overlaps " + other.name + ": an output needs memory of its own");
+                refuse(std::string(outputs[i].name) + " overlaps " + other.name +
+                       ": an output needs memory of its own");
             }
         };
         for (int j = 0; j < input_count; ++j) against(inputs[j]);

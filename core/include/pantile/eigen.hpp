@@ -37,8 +37,8 @@ template <class Derived>
 /// out = softmax(scale · Q·Kᵀ + mask)·V for one head. Q (Sq, D), K (Sk, D), V (Sk, E); returns (Sq, E) in Q's storage
 /// order. Scalar: float or double. Throws as pantile::attention does.
 template <class Q, class K, class V>
-[[nodiscard]] auto attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, const Eigen::MatrixBase<V>& v,
-                             const options& o = {}) {
+[[nodiscard]] auto attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k,
+                             const Eigen::MatrixBase<V>& v, const options& o = {}) {
     using scalar = typename Q::Scalar;
     static_assert(std::is_same_v<scalar, typename K::Scalar> && std::is_same_v<scalar, typename V::Scalar>,
                   "Q, K and V must have the same scalar type");
@@ -51,8 +51,9 @@ template <class Q, class K, class V>
 
 /// The same, also giving the log-sum-exp of each row: lse is resized to Sq.
 template <class Q, class K, class V>
-[[nodiscard]] auto attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, const Eigen::MatrixBase<V>& v,
-                             Eigen::Matrix<typename Q::Scalar, Eigen::Dynamic, 1>& lse, const options& o = {}) {
+[[nodiscard]] auto attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k,
+                             const Eigen::MatrixBase<V>& v, Eigen::Matrix<typename Q::Scalar, Eigen::Dynamic, 1>& lse,
+                             const options& o = {}) {
     using scalar = typename Q::Scalar;
     constexpr int order = Q::IsRowMajor ? Eigen::RowMajor : Eigen::ColMajor;
     Eigen::Matrix<scalar, Eigen::Dynamic, Eigen::Dynamic, order> out(q.rows(), v.cols());

@@ -24,9 +24,7 @@ struct mask {
     index_t offset = 0; ///< read where align is explicit_offset
 
     /// The same band with row 0 at key `off`: a chunk of a prefill, a row of a cache.
-    [[nodiscard]] constexpr mask at_offset(index_t off) const {
-        return {left, right, alignment::explicit_offset, off};
-    }
+    [[nodiscard]] constexpr mask at_offset(index_t off) const { return {left, right, alignment::explicit_offset, off}; }
 };
 
 /// Every row sees every key.

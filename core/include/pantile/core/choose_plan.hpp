@@ -9,8 +9,8 @@ namespace pantile::core {
 
 /// Tile sizes for a machine with caches. `requested` fields that are not 0 are kept as they are (splits at least 1).
 /// `workers` threads share the work: it may shrink row tiles, which changes no result bit, and nothing else.
-[[nodiscard]] tile_plan choose_plan(const problem& p, const machine_limits& limits, const tile_plan& requested = {0, 0, 0},
-                                    index_t workers = 1);
+[[nodiscard]] tile_plan choose_plan(const problem& p, const machine_limits& limits,
+                                    const tile_plan& requested = {0, 0, 0}, index_t workers = 1);
 
 /// Tile sizes of least traffic for a scratchpad that must hold, in elements, Q and O of a row tile, K and V of a key tile,
 /// the score tile and {max, sum}: Br·(d + e + 2) + Bc·(d + e) + Br·Bc <= capacity. Traffic falls with Br alone, so Bc is
