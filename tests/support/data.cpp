@@ -1,0 +1,119 @@
+#include <support/data.hpp>
+
+#include <cmath>
+
+namespace pantile::test {
+
+const char* name(data_kind k) {
+    switch (k) {
+    case data_kind::normal:
+        return "normal";
+    case data_kind::uniform:
+        return "uniform";
+    case data_kind::large_logits:
+        return "large_logits";
+    case data_kind::constant_rows:
+        return "constant_rows";
+    case data_kind::growing_maxima:
+        return "growing_maxima";
+    case data_kind::falling_maxima:
+        return "falling_maxima";
+    case data_kind::tiny:
+        return "tiny";
+    case data_kind::zeros:
+        return "zeros";
+    }
+    return "?";
+}
+
+namespace {
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere, which std::normal_distribution is not.
+class random_source {
+  public:
+    explicit random_source(std::uint64_t seed) : state_(seed) {}
+    double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
+    double normal() { // Box-Muller
+        const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
+        return radius * std::cos(6.283185307179586 * uniform());
+    }
+
+  private:
+    std::uint64_t next() {
+        std::uint64_t z = state_ += 0x9e3779b97f4a7c15ULL;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+        return z ^ (z >> 31);
+    }
+    std::uint64_t state_;
+};
+
+void fill(tensor<double>& t, random_source& r, data_kind kind) {
+    for (double& x : t.data) {
+        switch (kind) {
+        case data_kind::uniform:
+            x = r.uniform();
+            break;
+        case data_kind::zeros:
+            x = r.uniform() < 0.6 ? 0.0 : r.normal();
+            break;
+        default:
+            x = r.normal();
+        }
+    }
+}
+
+} // namespace
+
+attention_inputs make_inputs(const attention_case& c, dtype t, data_kind kind, std::uint64_t seed) {
+    attention_inputs in{tensor<double>(c.q_extent()), tensor<double>(c.k_extent()), tensor<double>(c.v_extent()),
+                        tensor<double>(c.out_extent())};
+    random_source r(seed);
+    for (tensor<double>* x : {&in.q, &in.k, &in.v, &in.dout}) fill(*x, r, kind);
+
+    const double d = std::max<double>(static_cast<double>(c.head_dim), 1.0);
+    const double scale = std::abs(c.scale) > 0.0 ? std::abs(c.scale) : 1.0;
+    switch (kind) {
+    case data_kind::large_logits: { // logits of about 300, whatever the scale
+        const double factor = std::sqrt(300.0 / (scale * std::sqrt(d)));
+        for (double& x : in.q.data) x *= factor;
+        for (double& x : in.k.data) x *= factor;
+        break;
+    }
+    case data_kind::constant_rows:
+        in.k.for_each([&](index_t b, index_t h, index_t i, index_t x) {
+            if (i > 0) in.k(b, h, i, x) = in.k(b, h, 0, x);
+        });
+        break;
+    case data_kind::growing_maxima:
+    case data_kind::falling_maxima: { // q·k = ±j/3 for every row, before the scale
+        const double sign = (kind == data_kind::growing_maxima) == (c.scale >= 0.0) ? 1.0 : -1.0;
+        for (double& x : in.q.data) x = 1.0;
+        in.k.for_each([&](index_t b, index_t h, index_t j, index_t x) {
+            in.k(b, h, j, x) = sign * static_cast<double>(j) / (3.0 * d * scale) + 0.01 * in.k(b, h, j, x);
+        });
+        break;
+    }
+    case data_kind::tiny: {
+        const double factor = t == dtype::f16 ? 0x1p-20 : t == dtype::f64 ? 0x1p-1040 : 0x1p-130;
+        for (double& x : in.v.data) x *= factor;
+        for (double& x : in.k.data) x *= factor;
+        break;
+    }
+    default:
+        break;
+    }
+    for (tensor<double>* x : {&in.q, &in.k, &in.v, &in.dout}) *x = rounded(*x, t);
+    return in;
+}
+
+void fill_features(attention_case& c, std::uint64_t seed) {
+    random_source r(seed ^ 0x5851f42d4c957f2dULL);
+    for (double& x : c.slopes) x = 0.5 * r.uniform();
+    for (double& x : c.sinks) x = 2.0 * r.normal();
+    for (double& x : c.bias.data) x = r.uniform() < 0.05 ? -std::numeric_limits<double>::infinity() : r.normal();
+    for (double& x : c.weight.data) x = r.uniform() < 0.3 ? 0.0 : 1.0 / 0.7;
+    for (unsigned char& x : c.block_mask.data) x = r.uniform() < 0.5 ? 1 : 0;
+}
+
+} // namespace pantile::test

@@ -1,0 +1,306 @@
+#include <support/error_rule.hpp>
+
+#include <algorithm>
+#include <sstream>
+
+#include <support/formula_head.hpp>
+
+namespace pantile::test {
+
+const char* name(dtype t) {
+    switch (t) {
+    case dtype::f64:
+        return "f64";
+    case dtype::f32:
+        return "f32";
+    case dtype::f16:
+        return "f16";
+    case dtype::bf16:
+        return "bf16";
+    }
+    return "?";
+}
+
+double unit_roundoff(dtype t) {
+    switch (t) {
+    case dtype::f64:
+        return 0x1p-53;
+    case dtype::f32:
+        return 0x1p-24;
+    case dtype::f16:
+        return 0x1p-11;
+    case dtype::bf16:
+        return 0x1p-8;
+    }
+    return 0.0;
+}
+
+double smallest(dtype t) {
+    switch (t) {
+    case dtype::f64:
+        return 0x1p-1074;
+    case dtype::f32:
+        return 0x1p-149;
+    case dtype::f16:
+        return 0x1p-24;
+    case dtype::bf16:
+        return 0x1p-133;
+    }
+    return 0.0;
+}
+
+dtype compute_dtype(dtype t) { return t == dtype::f64 ? dtype::f64 : dtype::f32; }
+
+double rounded(double x, dtype t) {
+    switch (t) {
+    case dtype::f64:
+        return x;
+    case dtype::f32:
+        return static_cast<double>(static_cast<float>(x));
+    case dtype::f16:
+        return static_cast<double>(static_cast<float>(float16(static_cast<float>(x))));
+    case dtype::bf16:
+        return static_cast<double>(static_cast<float>(bfloat16(static_cast<float>(x))));
+    }
+    return x;
+}
+
+tensor<double> rounded(const tensor<double>& x, dtype t) {
+    tensor<double> y(x);
+    for (double& value : y.data) value = rounded(value, t);
+    return y;
+}
+
+namespace {
+
+using vector = Eigen::VectorXd;
+using dense = matrix<double>;
+
+/// What one head's rounding can do, in double; the names are those of docs/numerics.md.
+struct head_scales {
+    dense q, k, v;
+    head_softmax<double> s;
+    dense size; ///< scale·Σ|q||k|, the size of what a score is summed from
+    dense x;    ///< logits, hidden pairs 0
+    dense rho;  ///< 2·size + 4: relative error of each probability, in u
+};
+
+head_scales scales_of(const attention_case& c, const attention_inputs& in, index_t b, index_t h) {
+    const index_t g = h / (c.q_heads / c.kv_heads);
+    head_scales r;
+    r.q = head<double>(in.q, b, h);
+    r.k = head<double>(in.k, b, g);
+    r.v = head<double>(in.v, b, g);
+    r.s = softmax_of<double>(c, r.q, r.k, b, h);
+    r.size = std::abs(c.scale) * (r.q.cwiseAbs() * r.k.cwiseAbs().transpose()).eval();
+    if (!c.bias.empty() || !c.slopes.empty()) {
+        r.size += r.s.logit.unaryExpr([](double x) { return std::isfinite(x) ? std::abs(x) : 0.0; });
+    }
+    r.x = r.s.logit.unaryExpr([](double x) { return std::isfinite(x) ? x : 0.0; });
+    r.rho = 2.0 * r.size.array() + 4.0;
+    return r;
+}
+
+double largest(const tensor<double>& a, const tensor<double>& b, index_t batch, index_t h, index_t i) {
+    double error = 0.0;
+    for (index_t x = 0; x < a.extent[3]; ++x) {
+        const double e = std::abs(a(batch, h, i, x) - b(batch, h, i, x));
+        error = e > error ? e : error; // not where an element is infinite in both, or NaN
+    }
+    return error;
+}
+
+/// The textbook formula in the precision computed in, rounded once to the output's type.
+tensor<double> plain_rounded(const tensor<float>& x, dtype out) { return rounded(converted<double>(x), out); }
+tensor<double> plain_rounded(const tensor<double>& x, dtype out) { return rounded(x, out); }
+
+} // namespace
+
+forward_bounds bound_forward(const attention_case& c, const attention_inputs& in, dtype t, dtype out, p_rounding p) {
+    forward_bounds r;
+    tensor<double> plain_out;
+    tensor<double> plain_lse;
+    const dtype compute = compute_dtype(t);
+    if (t == dtype::f64) {
+        const auto exact = plain_forward<long double>(c, in);
+        const auto plain = plain_forward<double>(c, in);
+        r.out.expected = converted<double>(exact.out);
+        r.lse.expected = converted<double>(exact.lse);
+        plain_out = plain_rounded(plain.out, out);
+        plain_lse = plain_rounded(plain.lse, compute);
+    } else {
+        const auto exact = plain_forward<double>(c, in);
+        const auto plain = plain_forward<float>(c, in, p);
+        r.out.expected = exact.out;
+        r.lse.expected = exact.lse;
+        plain_out = plain_rounded(plain.out, out);
+        plain_lse = plain_rounded(plain.lse, compute);
+    }
+
+    const double u = unit_roundoff(compute);
+    const double u_out = unit_roundoff(out);
+    const double tiny = 2.0 * smallest(out) + static_cast<double>(c.k_len) * smallest(compute);
+    r.out.allowed = tensor<double>(c.lse_extent());
+    r.lse.allowed = tensor<double>(c.lse_extent());
+    for (index_t b = 0; b < c.batch; ++b) {
+        for (index_t h = 0; h < c.q_heads; ++h) {
+            const head_scales w = scales_of(c, in, b, h);
+            for (index_t i = 0; i < c.q_len; ++i) {
+                double max_v = 0.0;
+                for (index_t j = 0; j < c.k_len && c.value_dim > 0; ++j) {
+                    if (c.visible(b, h, i, j)) max_v = std::max(max_v, w.v.row(j).cwiseAbs().maxCoeff());
+                }
+                double noise = 0.0;
+                double drift = 0.0;
+                const vector p_row = w.s.p.row(i).transpose();
+                const vector p_rho = p_row.cwiseProduct(w.rho.row(i).transpose());
+                const vector p_x = p_row.cwiseProduct(w.x.row(i).transpose());
+                const vector weight = w.s.weight.row(i).transpose();
+                for (index_t e = 0; e < c.value_dim; ++e) {
+                    const double o = r.out.expected(b, h, i, e);
+                    const vector lever = w.v.col(e).cwiseProduct(weight).array() - o;
+                    noise = std::max(noise, p_rho.cwiseProduct(lever).norm());
+                    drift = std::max(drift, std::abs(p_x.dot(lever)));
+                }
+                const double lse = r.lse.expected(b, h, i);
+                const double lse_size = std::isfinite(lse) ? std::abs(lse) : 0.0;
+                r.out.allowed(b, h, i) = 2.0 * largest(plain_out, r.out.expected, b, h, i) + 4.0 * u_out * max_v +
+                                         u * (noise + 2.0 * drift) + tiny;
+                r.lse.allowed(b, h, i) = 2.0 * largest(plain_lse, r.lse.expected, b, h, i) +
+                                         u * (4.0 * (1.0 + lse_size) + p_rho.norm() + 2.0 * std::abs(p_x.sum()));
+            }
+        }
+    }
+    return r;
+}
+
+backward_bounds bound_backward(const attention_case& c, const attention_inputs& in, dtype t, dtype gradient) {
+    backward_bounds r;
+    tensor<double> plain_dq;
+    tensor<double> plain_dk;
+    tensor<double> plain_dv;
+    if (t == dtype::f64) {
+        const auto exact = plain_backward<long double>(c, in);
+        const auto plain = plain_backward<double>(c, in);
+        r.dq.expected = converted<double>(exact.dq);
+        r.dk.expected = converted<double>(exact.dk);
+        r.dv.expected = converted<double>(exact.dv);
+        plain_dq = plain_rounded(plain.dq, gradient);
+        plain_dk = plain_rounded(plain.dk, gradient);
+        plain_dv = plain_rounded(plain.dv, gradient);
+    } else {
+        const auto exact = plain_backward<double>(c, in);
+        const auto plain = plain_backward<float>(c, in);
+        r.dq.expected = exact.dq;
+        r.dk.expected = exact.dk;
+        r.dv.expected = exact.dv;
+        plain_dq = plain_rounded(plain.dq, gradient);
+        plain_dk = plain_rounded(plain.dk, gradient);
+        plain_dv = plain_rounded(plain.dv, gradient);
+    }
+
+    // Sums of squares (noise) and of sizes (drift, abs(lse)) of every element, then the largest of each row.
+    const tensor<double> zero_q(c.q_extent());
+    const tensor<double> zero_k(c.k_extent());
+    const tensor<double> zero_v(c.v_extent());
+    tensor<double> noise_q = zero_q, drift_q = zero_q;
+    tensor<double> noise_k = zero_k, drift_k = zero_k;
+    tensor<double> noise_v = zero_v, drift_v = zero_v;
+    const auto add = [](tensor<double>& to, index_t b, index_t h, const dense& m) {
+        for (index_t i = 0; i < to.extent[2]; ++i)
+            for (index_t x = 0; x < to.extent[3]; ++x) to(b, h, i, x) += m(i, x);
+    };
+    const auto squared = [](const dense& m) -> dense { return m.cwiseProduct(m); };
+    for (index_t b = 0; b < c.batch; ++b) {
+        for (index_t h = 0; h < c.q_heads; ++h) {
+            const index_t g = h / (c.q_heads / c.kv_heads);
+            const head_scales w = scales_of(c, in, b, h);
+            const dense dout = head<double>(in.dout, b, h);
+            const dense weighted = w.s.p.cwiseProduct(w.s.weight);
+            const dense out = weighted * w.v;
+            const vector delta = out.cwiseProduct(dout).rowwise().sum();
+            const vector delta_size = out.cwiseAbs().cwiseProduct(dout.cwiseAbs()).rowwise().sum();
+            const dense dp = (dout * w.v.transpose()).cwiseProduct(w.s.weight);
+            const dense dp_size = (dout.cwiseAbs() * w.v.cwiseAbs().transpose()).cwiseProduct(w.s.weight.cwiseAbs());
+            const dense ds = w.s.p.cwiseProduct(dp.colwise() - delta).cwiseProduct(w.s.slope);
+            const dense p_slope = w.s.p.cwiseProduct(w.s.slope.cwiseAbs());
+            vector lse = w.s.lse.cwiseAbs();
+            for (index_t i = 0; i < c.q_len; ++i) lse(i) = std::isfinite(lse(i)) ? 2.0 * lse(i) + 4.0 : 0.0;
+
+            // dS's own rounding: of P, and of dO·V.
+            const dense ds_noise = ds.cwiseAbs().cwiseProduct(w.rho) + 2.0 * p_slope.cwiseProduct(dp_size);
+            const dense x_ds = 2.0 * w.x.cwiseProduct(ds);
+            // A row's error of lse and of delta is common to the row: it scales dQ, and adds up by size in dK and dV.
+            const dense by_row = lse.asDiagonal() * ds.cwiseAbs() + (4.0 * delta_size).asDiagonal() * p_slope;
+            add(noise_q, b, h, squared(ds_noise) * squared(w.k));
+            add(drift_q, b, h,
+                (x_ds * w.k).cwiseAbs() + lse.asDiagonal() * (ds * w.k).cwiseAbs() +
+                    (4.0 * delta_size).asDiagonal() * (p_slope * w.k).cwiseAbs());
+            add(noise_k, b, g, squared(ds_noise).transpose() * squared(w.q));
+            add(drift_k, b, g, (x_ds.transpose() * w.q).cwiseAbs() + by_row.transpose() * w.q.cwiseAbs());
+            add(noise_v, b, g, squared(weighted.cwiseProduct(w.rho)).transpose() * squared(dout));
+            add(drift_v, b, g,
+                2.0 * (w.x.cwiseProduct(weighted).transpose() * dout).cwiseAbs() +
+                    (lse.asDiagonal() * weighted.cwiseAbs()).transpose() * dout.cwiseAbs());
+        }
+    }
+
+    const double u = unit_roundoff(compute_dtype(t));
+    const double u_gradient = unit_roundoff(gradient);
+    const double terms =
+        static_cast<double>(std::max(c.q_len * (c.q_heads / std::max<index_t>(c.kv_heads, 1)), c.k_len));
+    const double tiny = 2.0 * smallest(gradient) + (1.0 + terms) * smallest(compute_dtype(t));
+    const auto close = [&](row_bounds& bounds, const tensor<double>& plain, const tensor<double>& noise,
+                           const tensor<double>& drift) {
+        const extents e = bounds.expected.extent;
+        bounds.allowed = tensor<double>({e[0], e[1], e[2], 1});
+        bounds.allowed.for_each([&](index_t b, index_t h, index_t i, index_t) {
+            double rounding = 0.0;
+            double top = 0.0;
+            for (index_t x = 0; x < e[3]; ++x) {
+                rounding = std::max(rounding, std::sqrt(noise(b, h, i, x)) + drift(b, h, i, x));
+                top = std::max(top, std::abs(bounds.expected(b, h, i, x)));
+            }
+            bounds.allowed(b, h, i) =
+                3.0 * largest(plain, bounds.expected, b, h, i) + u * rounding + 2.0 * u_gradient * top + tiny;
+        });
+    };
+    close(r.dq, plain_dq, noise_q, drift_q);
+    close(r.dk, plain_dk, noise_k, drift_k);
+    close(r.dv, plain_dv, noise_v, drift_v);
+    return r;
+}
+
+verdict within(const tensor<double>& actual, const row_bounds& bounds, const std::string& what) {
+    verdict v;
+    if (actual.extent != bounds.expected.extent) return {false, HUGE_VAL, what + " has the wrong shape"};
+    extents worst{};
+    tensor<double>(actual).for_each([&](index_t b, index_t h, index_t i, index_t x) {
+        const double a = actual(b, h, i, x);
+        const double e = bounds.expected(b, h, i, x);
+        double ratio = 0.0;
+        if (std::isnan(e) || std::isinf(e)) {
+            ratio = (std::isnan(e) && std::isnan(a)) || a == e ? 0.0 : HUGE_VAL;
+        } else if (a != e) {
+            ratio = std::abs(a - e) / bounds.allowed(b, h, i);
+            if (!std::isfinite(ratio)) ratio = HUGE_VAL;
+        }
+        if (ratio > v.worst) {
+            v.worst = ratio;
+            worst = {b, h, i, x};
+        }
+    });
+    v.ok = v.worst <= 1.0;
+    if (v.worst > 0.0) {
+        const auto [b, h, i, x] = worst;
+        std::ostringstream text;
+        text.precision(9);
+        text << what << "(" << b << ", " << h << ", " << i << ", " << x << ") is " << actual(b, h, i, x)
+             << ", expected " << bounds.expected(b, h, i, x) << ", off by "
+             << std::abs(actual(b, h, i, x) - bounds.expected(b, h, i, x)) << ", allowed " << bounds.allowed(b, h, i);
+        v.text = text.str();
+    }
+    return v;
+}
+
+} // namespace pantile::test

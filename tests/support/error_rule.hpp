@@ -1,0 +1,55 @@
+/// \file
+/// The error rule, as one check: how far a result may lie from the exact one. docs/numerics.md derives it.
+///
+/// With u the unit roundoff of the precision computed in and u_out that of the output, a row of out may be off by
+///     2 · (largest error of the plain formula in that row) + 4·u_out·max|v| + u·(noise + drift),
+/// and a row of a gradient by 3 · (the plain formula's error) + u·(noise + drift + its abs(lse) term). noise is the
+/// root mean square of what rounding each score and each exponential does to the row; drift is what one common relative
+/// error of all logits does (the constant scale·log2(e) is rounded once).
+#pragma once
+
+#include <string>
+
+#include <support/formula.hpp>
+
+namespace pantile::test {
+
+enum class dtype : unsigned char { f64, f32, f16, bf16 };
+[[nodiscard]] const char* name(dtype t);
+[[nodiscard]] double unit_roundoff(dtype t); ///< half the distance from 1 to the next number
+[[nodiscard]] double smallest(dtype t);      ///< smallest subnormal
+[[nodiscard]] dtype compute_dtype(dtype t);  ///< f64 for f64, else f32
+[[nodiscard]] double rounded(double x, dtype t);
+[[nodiscard]] tensor<double> rounded(const tensor<double>& x, dtype t);
+
+/// What a tensor should be, and how far each of its rows may be off.
+struct row_bounds {
+    tensor<double> expected;
+    tensor<double> allowed; ///< (…, 1): one number a row
+};
+
+struct forward_bounds {
+    row_bounds out, lse;
+};
+struct backward_bounds {
+    row_bounds dq, dk, dv;
+};
+
+/// Bounds for a call whose inputs (exact in `in`) have type `t` and whose output has type `out`.
+[[nodiscard]] forward_bounds bound_forward(const attention_case& c, const attention_inputs& in, dtype t, dtype out,
+                                           p_rounding p = p_rounding::none);
+/// Bounds for gradients of type `gradient` computed in compute_dtype(t), from out and lse of a forward call in the same.
+[[nodiscard]] backward_bounds bound_backward(const attention_case& c, const attention_inputs& in, dtype t,
+                                             dtype gradient);
+
+struct verdict {
+    bool ok = true;
+    double worst = 0.0; ///< largest error / allowed
+    std::string text;   ///< the worst element, its error and what is allowed
+    explicit operator bool() const { return ok; }
+};
+
+/// Holds every element against its row's bound. Infinities and NaN must be where they are expected.
+[[nodiscard]] verdict within(const tensor<double>& actual, const row_bounds& bounds, const std::string& what);
+
+} // namespace pantile::test
