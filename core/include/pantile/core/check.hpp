@@ -55,7 +55,7 @@ struct call {
     const index_t* key_lengths = nullptr;
     index_t key_lengths_count = 0; ///< 0: none given
     int threads = 0;
-    tile_plan plan; ///< 0 in a field: to be chosen
+    tile_plan plan{}; ///< 0 in a field: to be chosen
 };
 
 /// Reads host or device options.
