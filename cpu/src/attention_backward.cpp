@@ -1,0 +1,184 @@
+#include <omp.h>
+
+#include <pantile/attention.hpp>
+#include <pantile/core/choose_plan.hpp>
+
+#include "dispatch.hpp"
+#include "parallel.hpp"
+#include "prepare.hpp"
+#include "scratch.hpp"
+
+namespace pantile {
+namespace {
+
+using namespace cpu;
+
+/// A backward call that is ready to run.
+struct prepared_backward {
+    backward::call call;
+    const kernels* isa = nullptr;
+    const backward::kernels* kernels = nullptr;
+    index_t number_bytes = 4; // of compute precision
+    index_t threads = 1;
+    index_t scratch_bytes = 0; // a thread
+    index_t shared_bytes = 0;  // dQ partials
+
+    /// Second phase: (batch, query head, panel of rows).
+    [[nodiscard]] index_t panels() const {
+        return core::ceil_div(call.problem.q_len, kernels->panel_rows) * call.problem.q_heads * call.problem.batch;
+    }
+};
+
+/// Row tiles of about 128 rows while a panel's Qᵀ is small, so that dK and dV are summed over more rows before they are
+/// added; key tiles of 96 keys keep P and dS near (docs/performance.md).
+tile_plan choose_backward_plan(const core::problem& p, const backward::kernels& k, index_t number_bytes,
+                               const tile_plan& requested) {
+    core::machine_limits m;
+    m.row_quantum = k.panel_rows;
+    m.key_quantum = k.block_keys;
+    m.max_row_tile = core::max(k.panel_rows, 128 * 64 / core::max(p.head_dim, 1) / k.panel_rows * k.panel_rows);
+    m.max_row_tile = core::min(m.max_row_tile, 128);
+    m.max_key_tile = 96;
+    m.element_bytes = number_bytes;
+    tile_plan plan = core::choose_plan(p, m, requested);
+    // A row tile is whole panels; neither tile need exceed the problem.
+    plan.row_tile = core::round_up(core::min(plan.row_tile, core::max(p.q_len, 1)), k.panel_rows);
+    plan.key_tile = core::clamp(plan.key_tile, 1, core::max(p.k_len, 1));
+    return plan;
+}
+
+/// Chunks of keys by shape alone: enough work items for many threads where heads are few, each chunk long enough to be
+/// worth its partial of dQ. `requested` (options.plan's key_splits) goes first.
+void cut_keys(backward::call& c, index_t requested) {
+    constexpr index_t wanted_items = 16;
+    constexpr index_t least_keys = 512;
+    const core::problem& p = c.problem;
+    const index_t keys = core::max(p.k_len, 1);
+    const index_t heads = core::max(p.batch * p.kv_heads, 1);
+    const index_t chunks = requested > 0 ? core::min(requested, keys)
+                                         : core::clamp(core::ceil_div(wanted_items, heads), 1,
+                                                       core::max(keys / least_keys, 1));
+    // Whole key tiles a chunk: a chunk's tiles are then the tiles of the unchunked walk.
+    c.chunk_keys = core::round_up(core::ceil_div(keys, chunks), c.plan.key_tile);
+    c.key_chunks = core::ceil_div(keys, c.chunk_keys);
+    c.plan.key_splits = c.key_chunks;
+}
+
+prepared_backward prepare_backward(const core::problem& p, element type, const options& o) {
+    prepared_backward r;
+    r.isa = &choose_kernels(o.isa);
+    const bool wide = type == element::f64;
+    r.kernels = wide ? &r.isa->backward_f64 : &r.isa->backward_f32;
+    r.number_bytes = wide ? 8 : 4;
+    r.call.problem = p;
+    const tile_plan requested = core::describe(o).plan;
+    r.call.plan = choose_backward_plan(p, *r.kernels, r.number_bytes, requested);
+    cut_keys(r.call, requested.key_splits);
+    r.call.accumulate = o.accumulate;
+    const index_t wanted = o.threads > 0 ? o.threads : omp_get_max_threads();
+    r.threads = core::clamp(r.call.work_items(), 1, wanted);
+    r.scratch_bytes = r.kernels->scratch_bytes(r.call);
+    const index_t rows = core::round_up(p.q_len, r.kernels->panel_rows);
+    if (r.call.key_chunks > 1) {
+        r.shared_bytes = r.call.key_chunks * p.batch * p.q_heads * rows * p.head_dim * r.number_bytes;
+    }
+    return r;
+}
+
+void run(prepared_backward& r, std::span<std::byte> given_workspace) {
+    const workspace memory(given_workspace, r.threads, r.scratch_bytes, r.shared_bytes);
+    r.call.dq_partials = memory.shared();
+    parallel_for(r.call.work_items(), r.threads,
+                 [&](index_t i, index_t thread) { r.kernels->run(r.call, i, memory.of_thread(thread)); });
+    if (r.call.key_chunks == 1) return;
+    parallel_for(r.panels(), r.threads,
+                 [&](index_t i, index_t thread) { r.kernels->reduce(r.call, i, memory.of_thread(thread)); });
+}
+
+/// check → plan → run.
+template <class In, class Stat, class Grad>
+void backward_call(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
+                   const tensor_view<const In>& out, const row_view<const Stat>& lse, const tensor_view<const In>& dout,
+                   const tensor_view<Grad>& dq, const tensor_view<Grad>& dk, const tensor_view<Grad>& dv,
+                   const options& o) {
+    const core::argument query = core::describe("q", q);
+    const core::argument inputs[] = {query,
+                                     core::describe("k", k),
+                                     core::describe("v", v),
+                                     core::describe("out", out),
+                                     core::describe("lse", lse),
+                                     core::describe("dout", dout)};
+    const core::argument outputs[] = {core::describe("dq", dq), core::describe("dk", dk), core::describe("dv", dv)};
+    const core::problem p = core::check_inputs(query, inputs[1], inputs[2], core::describe(o));
+    core::check_query_shape(inputs[3], query, p.value_dim, "v.value_dim");
+    core::check_query_shape(inputs[4], query, 0, "");
+    core::check_query_shape(inputs[5], query, p.value_dim, "v.value_dim");
+    for (int i = 0; i < 3; ++i) core::check_same_shape(outputs[i], inputs[i]);
+    core::check_memory(outputs, 3, inputs, 6);
+    prepared_backward r = prepare_backward(p, element_of<In>, o);
+    r.call.q = refer(q);
+    r.call.k = refer(k);
+    r.call.v = refer(v);
+    r.call.out = refer(out);
+    r.call.lse = {const_cast<Stat*>(lse.data), // NOLINT(cppcoreguidelines-pro-type-const-cast): inputs are only read
+                  {lse.stride[0], lse.stride[1], lse.stride[2]}};
+    r.call.dout = refer(dout);
+    r.call.dq = refer(dq);
+    r.call.dk = refer(dk);
+    r.call.dv = refer(dv);
+    run(r, o.workspace);
+}
+
+template <class In>
+explanation explain_call(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
+                         const options& o) {
+    const core::problem p =
+        core::check_inputs(core::describe("q", q), core::describe("k", k), core::describe("v", v), core::describe(o));
+    const prepared_backward r = prepare_backward(p, element_of<In>, o);
+    explanation e;
+    e.machine = "cpu";
+    e.isa = r.isa->name;
+    e.kernel = "backward";
+    e.tiles = r.call.plan;
+    e.threads = static_cast<int>(r.threads);
+    e.workspace_bytes = workspace::bytes(r.threads, r.scratch_bytes, r.shared_bytes);
+    e.traffic = core::backward_traffic(p, r.call.plan);
+    const auto size = static_cast<index_t>(sizeof(In));
+    const core::traffic& t = e.traffic;
+    const core::transfers own = t.q + t.k + t.v + t.out + t.dout + t.dk + t.dv; // the rest is in compute precision
+    const core::transfers work = t.dq + t.lse + t.delta;
+    e.read_bytes = own.reads * size + work.reads * r.number_bytes;
+    e.write_bytes = own.writes * size + work.writes * r.number_bytes;
+    // S, dP, dV, dK, dQ: two operations a visible pair and dim each.
+    e.flops = 2.0 * static_cast<double>(3 * p.head_dim + 2 * p.value_dim) * static_cast<double>(core::visible_pairs(p));
+    return e;
+}
+
+} // namespace
+
+#define PANTILE_BACKWARD(in, stat, grad)                                                                               \
+    void attention_backward(tensor_view<const in> q, tensor_view<const in> k, tensor_view<const in> v,                 \
+                            tensor_view<const in> out, row_view<const stat> lse, tensor_view<const in> dout,           \
+                            tensor_view<grad> dq, tensor_view<grad> dk, tensor_view<grad> dv, const options& o) {      \
+        backward_call<in, stat, grad>(q, k, v, out, lse, dout, dq, dk, dv, o);                                         \
+    }
+PANTILE_BACKWARD(float, float, float)
+PANTILE_BACKWARD(double, double, double)
+PANTILE_BACKWARD(float16, float, float16)
+PANTILE_BACKWARD(float16, float, float)
+PANTILE_BACKWARD(bfloat16, float, bfloat16)
+PANTILE_BACKWARD(bfloat16, float, float)
+#undef PANTILE_BACKWARD
+
+#define PANTILE_EXPLAIN_BACKWARD(in)                                                                                   \
+    explanation explain_backward(tensor_view<const in> q, tensor_view<const in> k, tensor_view<const in> v,            \
+                                 const options& o) {                                                                   \
+        return explain_call<in>(q, k, v, o);                                                                           \
+    }
+PANTILE_EXPLAIN_BACKWARD(float)
+PANTILE_EXPLAIN_BACKWARD(double)
+PANTILE_EXPLAIN_BACKWARD(float16)
+PANTILE_EXPLAIN_BACKWARD(bfloat16)
+#undef PANTILE_EXPLAIN_BACKWARD
+
+} // namespace pantile

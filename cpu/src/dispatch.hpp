@@ -1,0 +1,17 @@
+/// \file
+/// Which instruction set serves a call.
+#pragma once
+
+#include "kernels.hpp"
+
+namespace pantile::cpu {
+
+/// The kernels for `wanted`. automatic takes the best set that the processor and the operating system offer, or the one
+/// that the environment variable PANTILE_ISA names; both are looked up once per process.
+/// Throws invalid_argument if the name is unknown or the set is not available, saying which are.
+[[nodiscard]] const kernels& choose_kernels(isa wanted);
+
+/// The sets that this processor and operating system offer, from the smallest on: "baseline, avx2".
+[[nodiscard]] const char* available_isas();
+
+} // namespace pantile::cpu

@@ -1,0 +1,77 @@
+#include <ostream>
+#include <sstream>
+
+#include <pantile/attention.hpp>
+
+#include "prepare.hpp"
+#include "scratch.hpp"
+
+namespace pantile {
+namespace {
+
+using namespace cpu;
+
+template <class In>
+explanation explain_call(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
+                         const options& o) {
+    const prepared p = prepare<In>(q, k, v, o);
+    const core::problem& problem = p.call.problem;
+    explanation e;
+    e.machine = "cpu";
+    e.isa = p.isa->name;
+    e.kernel = "tile";
+    e.tiles = p.call.plan;
+    e.threads = static_cast<int>(p.threads);
+    e.workspace_bytes = workspace::bytes(p.threads, p.scratch_bytes, p.shared_bytes);
+    e.traffic = core::forward_traffic(problem, p.call.plan);
+    const auto size = static_cast<index_t>(sizeof(In));
+    const core::traffic& t = e.traffic;
+    e.read_bytes = (t.q.reads + t.k.reads + t.v.reads) * size;
+    e.write_bytes = t.out.writes * size + t.lse.writes * p.number_bytes;
+    e.flops = 2.0 * static_cast<double>(problem.head_dim + problem.value_dim) *
+              static_cast<double>(core::visible_pairs(problem));
+    return e;
+}
+
+} // namespace
+
+explanation explain(tensor_view<const float> q, tensor_view<const float> k, tensor_view<const float> v,
+                    const options& o) {
+    return explain_call<float>(q, k, v, o);
+}
+explanation explain(tensor_view<const double> q, tensor_view<const double> k, tensor_view<const double> v,
+                    const options& o) {
+    return explain_call<double>(q, k, v, o);
+}
+explanation explain(tensor_view<const float16> q, tensor_view<const float16> k, tensor_view<const float16> v,
+                    const options& o) {
+    return explain_call<float16>(q, k, v, o);
+}
+explanation explain(tensor_view<const bfloat16> q, tensor_view<const bfloat16> k, tensor_view<const bfloat16> v,
+                    const options& o) {
+    return explain_call<bfloat16>(q, k, v, o);
+}
+
+std::ostream& operator<<(std::ostream& os, const explanation& e) {
+    const auto mib = [](index_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+    std::ostringstream text; // the caller's stream keeps its formatting
+    text.setf(std::ios::fixed);
+    text.precision(2);
+    text << "machine    " << e.machine << ", " << e.isa << ", " << e.kernel << " kernel, " << e.threads
+         << (e.threads == 1 ? " thread" : " threads") << '\n'
+         << "tiles      " << e.tiles.row_tile << " rows x " << e.tiles.key_tile << " keys";
+    if (e.tiles.key_splits > 1) text << ", keys in " << e.tiles.key_splits << " splits";
+    text << '\n'
+         << "workspace  " << mib(e.workspace_bytes) << " MiB\n"
+         << "reads      " << mib(e.read_bytes) << " MiB, writes " << mib(e.write_bytes) << " MiB (predicted)\n"
+         << "work       " << e.flops / 1e9 << " GFLOP";
+    return os << text.str();
+}
+
+std::string to_string(const explanation& e) {
+    std::ostringstream text;
+    text << e;
+    return text.str();
+}
+
+} // namespace pantile

@@ -1,0 +1,99 @@
+/// \file
+/// What attention.cpp hands to the code of one instruction set: plain data and function pointers, nothing that a compiler
+/// would have to emit a copy of.
+#pragma once
+
+#include <cstddef>
+
+#include <pantile/core/problem.hpp>
+#include <pantile/core/schedule.hpp>
+#include <pantile/core/tile_plan.hpp>
+#include <pantile/float16.hpp>
+#include <pantile/options.hpp>
+
+#include "micro/inline.hpp"
+
+namespace pantile::cpu {
+
+enum class element : unsigned char { f32, f64, f16, bf16 };
+
+/// f(pointer of the element's type); only the types that compute in T.
+template <class T, class F>
+PANTILE_INLINE inline void with_elements(void* data, element type, F&& f) {
+    if constexpr (sizeof(T) == 8) {
+        f(static_cast<double*>(data));
+    } else {
+        switch (type) {
+        case element::f16:
+            return f(static_cast<float16*>(data));
+        case element::bf16:
+            return f(static_cast<bfloat16*>(data));
+        default:
+            return f(static_cast<float*>(data));
+        }
+    }
+}
+
+/// A (batch, heads, length, dim) tensor of any element type; strides in elements.
+struct tensor_ref {
+    void* data = nullptr;
+    element type = element::f32;
+    index_t stride[4] = {0, 0, 0, 0};
+};
+
+/// One number a query row, in compute precision; data may be null: not wanted.
+struct row_ref {
+    void* data = nullptr;
+    index_t stride[3] = {0, 0, 0};
+};
+
+/// Where results go. With `max` and `sum` they are partial: `out` is not divided by the sum (see partial_view).
+struct output {
+    tensor_ref out;
+    row_ref lse;
+    row_ref max;
+    row_ref sum;
+};
+
+/// One forward call, checked.
+struct forward_call {
+    core::problem problem;
+    tile_plan plan;
+    tensor_ref q;
+    tensor_ref k;
+    tensor_ref v;
+};
+
+/// One piece of it: a row tile of one head against the keys of `seq` (all of them, or one split).
+struct forward_work {
+    index_t batch = 0;
+    index_t head = 0;
+    core::sequence seq;
+    index_t row_tile = 0;
+};
+
+/// The forward kernels of one compute precision.
+struct forward_kernels {
+    index_t lanes = 1;      ///< query rows in a vector
+    index_t panel_rows = 1; ///< query rows in a full panel
+    index_t block_keys = 1; ///< keys in a register block
+    /// Bytes of scratch that one thread needs; scratch is aligned to 64 bytes.
+    index_t (*scratch_bytes)(const forward_call&) = nullptr;
+    void (*run)(const forward_call&, const forward_work&, const output&, std::byte* scratch) = nullptr;
+};
+
+/// Everything that is compiled for one instruction set.
+struct kernels {
+    pantile::isa isa = pantile::isa::baseline;
+    const char* name = "";
+    forward_kernels forward_f32;
+    forward_kernels forward_f64;
+};
+
+extern const kernels baseline_kernels;
+#if defined(PANTILE_X86)
+extern const kernels avx2_kernels;
+extern const kernels avx512_kernels;
+#endif
+
+} // namespace pantile::cpu

@@ -1,0 +1,488 @@
+/// \file
+/// The CPU machine of the forward walk, queries in SIMD lanes.
+///
+/// A row tile (about 256 queries) is cut into panels of up to panel_vectors·lanes queries. Sᵀ[key][query] and
+/// Oᵀ[dim][query] are computed a panel at a time, so that row maximum, row sum and rescaling are vertical vector
+/// operations. K and V are read by broadcast from where they lie; only Q is transposed on its way in and O on its way out.
+///
+/// Sizes in numbers, row tile of r queries, panel of w, key tile of c keys:
+///     Qᵀ  r·d    Oᵀ  r·e    state 2·r            stay in L2 over the whole row tile
+///     P   c·w                                    L1: written by the score kernel, read by exp and by P·V
+/// A (panel, key tile) step does 2·c·w·(d + e) FLOP and moves c·(d + e) + w·(d + 2e) numbers between L2 and L1.
+#pragma once
+
+#include <limits>
+
+#include <pantile/core/online_softmax.hpp>
+#include <pantile/core/walk.hpp>
+
+#include "kernels.hpp"
+#include "micro/exp2.hpp"
+#include "micro/product.hpp"
+#include "tile_io.hpp"
+
+namespace pantile::cpu {
+
+/// The online softmax on vectors, one row a lane.
+template <class V>
+struct vector_ops {
+    using value = V;
+    using T = number_t<V>;
+    static PANTILE_INLINE V lowest() { return V(-std::numeric_limits<T>::infinity()); }
+    static PANTILE_INLINE V zero() { return V(T(0)); }
+    static PANTILE_INLINE V max(const V& a, const V& b) { return xsimd::max(a, b); }
+    static PANTILE_INLINE V exp2(const V& x) { return cpu::exp2(x); }
+    static PANTILE_INLINE V finite_or_zero(const V& x) { return xsimd::select(x == lowest(), zero(), x); }
+};
+
+/// Stores a block of scores and folds it into the column maxima.
+template <class V>
+struct store_scores {
+    number_t<V>* scores; ///< [key][query]
+    index_t stride;
+    number_t<V>* max; ///< [query]
+
+    template <int rows, int vectors>
+    PANTILE_INLINE void operator()(index_t m0, register_block<V, rows, vectors>& block) const {
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            V largest = V::load_aligned(max + v * lanes<V>);
+            unroll<rows>([&](auto m) PANTILE_INLINE {
+                block.at[m][v].store_aligned(scores + (m0 + m) * stride + v * lanes<V>);
+                largest = xsimd::max(largest, block.at[m][v]);
+            });
+            largest.store_aligned(max + v * lanes<V>);
+        });
+    }
+};
+
+/// The same with hidden pairs set to minus infinity. Lane q sees the keys first_visible[q] <= key < end_visible[q],
+/// counted like `first_key`.
+template <class V>
+struct store_masked_scores {
+    store_scores<V> store;
+    const number_t<V>* first_visible;
+    const number_t<V>* end_visible;
+    index_t first_key; ///< key of row m0 = 0
+
+    template <int rows, int vectors>
+    PANTILE_INLINE void operator()(index_t m0, register_block<V, rows, vectors>& block) const {
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            const V first = V::load_aligned(first_visible + v * lanes<V>);
+            const V end = V::load_aligned(end_visible + v * lanes<V>);
+            unroll<rows>([&](auto m) PANTILE_INLINE {
+                const V key(static_cast<number_t<V>>(first_key + m0 + m));
+                block.at[m][v] = xsimd::select(first <= key && key < end, block.at[m][v], vector_ops<V>::lowest());
+            });
+        });
+        store(m0, block);
+    }
+};
+
+/// O = O · factor + block: how a tile's own sum joins the sum of the earlier tiles.
+template <class V>
+struct join_tile {
+    number_t<V>* sums; ///< [dim][query]
+    index_t stride;
+    const number_t<V>* factor; ///< [query]
+
+    template <int rows, int vectors>
+    PANTILE_INLINE void operator()(index_t m0, register_block<V, rows, vectors>& block) const {
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            const V scale = V::load_aligned(factor + v * lanes<V>);
+            unroll<rows>([&](auto m) PANTILE_INLINE {
+                number_t<V>* p = sums + (m0 + m) * stride + v * lanes<V>;
+                xsimd::fma(V::load_aligned(p), scale, block.at[m][v]).store_aligned(p);
+            });
+        });
+    }
+};
+
+/// scores -> probabilities of the keys [begin, end), 2^(score·c - reference), and their sums.
+template <class V, int vectors>
+PANTILE_INLINE inline void exponentiate(number_t<V>* scores, index_t stride, index_t begin, index_t end,
+                                        number_t<V> exponent_scale, const number_t<V>* reference, number_t<V>* sums) {
+    const V c(exponent_scale);
+    V total[vectors];
+    V against[vectors];
+    unroll<vectors>([&](auto v) PANTILE_INLINE {
+        total[v] = V::load_aligned(sums + v * lanes<V>);
+        against[v] = V::load_aligned(reference + v * lanes<V>);
+    });
+    for (index_t k = begin; k < end; ++k) {
+        number_t<V>* row = scores + k * stride;
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            const V p = exp2(xsimd::fms(V::load_aligned(row + v * lanes<V>), c, against[v]));
+            p.store_aligned(row + v * lanes<V>);
+            total[v] = total[v] + p;
+        });
+    }
+    unroll<vectors>([&](auto v) PANTILE_INLINE { total[v].store_aligned(sums + v * lanes<V>); });
+}
+
+/// Hands out aligned pieces of a thread's scratch; with no memory behind it, it only counts.
+class arena {
+  public:
+    explicit PANTILE_INLINE arena(std::byte* base) : base_(base) {}
+    template <class T>
+    PANTILE_INLINE T* take(index_t count) {
+        const index_t at = used_;
+        used_ += core::round_up(count * static_cast<index_t>(sizeof(T)), 64);
+        return base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + at);
+    }
+    PANTILE_INLINE index_t used() const { return used_; }
+
+  private:
+    std::byte* base_;
+    index_t used_ = 0;
+};
+
+template <class V>
+class tile_machine {
+    using T = number_t<V>;
+    static constexpr index_t n = lanes<V>;
+    static constexpr index_t panel_rows = n * panel_vectors<V>;
+    using softmax = core::online_softmax<vector_ops<V>>;
+
+  public:
+    tile_machine(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch)
+        : call_(call), work_(work), to_(to), mask_(call.problem.band_of(work.seq)) {
+        const core::problem& p = call.problem;
+        const index_t kv_head = p.kv_head(work.head);
+        q_ = matrix_of<T>(call.q, work.batch, work.head, work.seq.q_begin);
+        k_ = matrix_of<T>(call.k, work.batch, kv_head, work.seq.k_begin);
+        v_ = matrix_of<T>(call.v, work.batch, kv_head, work.seq.k_begin);
+        // The sign of the scale, and a scale of 0, go into Q; its magnitude goes into the exponent.
+        const double magnitude = p.scale < 0 ? -p.scale : p.scale;
+        q_factor_ = p.scale < 0 ? T(-1) : p.scale > 0 ? T(1) : T(0);
+        exponent_scale_ = static_cast<T>(p.scale == 0 ? core::log2_e : magnitude * core::log2_e);
+        allocate(scratch);
+    }
+
+    static index_t scratch_bytes(const forward_call& call) {
+        tile_machine counting(call);
+        return counting.allocate(nullptr);
+    }
+
+    /// Q of the rows, transposed: reads r·d numbers.
+    void open(const core::row_tile& t) {
+        rows_ = t.rows;
+        partial_seen_ = false;
+        const core::problem& p = call_.problem;
+        for (index_t r = 0; r < rows_.size(); r += panel_rows) {
+            const index_t rows = core::min(panel_rows, rows_.size() - r);
+            const index_t width = core::round_up(rows, n);
+            T* q = q_panel(r);
+            if (rows < width) {
+                for (index_t i = 0; i < width * p.head_dim; i += n) softmax::start().sum.store_aligned(q + i);
+            }
+            load_transposed<V>(q_, rows_.begin + r, rows, p.head_dim, q_factor_, q, width);
+            T* o = o_panel(r);
+            for (index_t i = 0; i < width * p.value_dim; i += n) softmax::start().sum.store_aligned(o + i);
+            for (index_t i = 0; i < width; i += n) {
+                softmax::start().max.store_aligned(max_ + r + i);
+                softmax::start().sum.store_aligned(sum_ + r + i);
+            }
+        }
+    }
+
+    /// K and V are used in place if they are in compute precision with contiguous rows; else the tile is converted once,
+    /// for all panels of the row tile.
+    void fetch_key(const core::key_tile& t) { near(k_, t.keys, call_.problem.head_dim, k_copy_, k_data_, k_stride_); }
+    void fetch_value(const core::key_tile& t) {
+        near(v_, t.keys, call_.problem.value_dim, v_copy_, v_data_, v_stride_);
+    }
+
+    /// Scores, exponentials and P·V of one panel after the other: P then lives in L1 only.
+    void score(const core::key_tile& t, core::full_tile) {
+        for (index_t r = 0; r < rows_.size(); r += panel_rows) {
+            const index_t rows = core::min(panel_rows, rows_.size() - r);
+            with_width(rows, [&](auto vectors) PANTILE_INLINE { visit_full<vectors>(r, t.keys.size()); });
+        }
+    }
+
+    /// Each panel takes only the keys that one of its rows sees; pairs are compared only where a panel's rows differ.
+    void score(const core::key_tile& t, core::partial_tile) {
+        partial_seen_ = true;
+        for (index_t r = 0; r < rows_.size(); r += panel_rows) {
+            const index_t rows = core::min(panel_rows, rows_.size() - r);
+            const core::span mine{rows_.begin + r, rows_.begin + r + rows};
+            // Keys of the tile that the first and the last row of the panel see; the others lie between.
+            const core::span first = within(t.keys, mask_.lo(mine.begin), mask_.hi(mine.begin));
+            const core::span last = within(t.keys, mask_.lo(mine.end - 1), mask_.hi(mine.end - 1));
+            if (last.end <= first.begin) continue;
+            with_width(rows,
+                       [&](auto vectors) PANTILE_INLINE { visit_partial<vectors>(r, mine, t.keys, first, last); });
+        }
+    }
+
+    void accumulate(const core::key_tile&) {} // done by score, panel by panel
+
+    void close() {
+        const core::problem& p = call_.problem;
+        const matrix_ref out = matrix_of<T>(to_.out, work_.batch, work_.head, work_.seq.q_begin);
+        const bool partial_result = to_.max.data != nullptr;
+        for (index_t r = 0; r < rows_.size(); r += panel_rows) {
+            const index_t rows = core::min(panel_rows, rows_.size() - r);
+            const index_t width = core::round_up(rows, n);
+            for (index_t i = 0; i < width; ++i) {
+                factor_[i] = partial_result ? T(1) : core::finish_factor(state(r + i));
+            }
+            store_transposed<V>(o_panel(r), width, factor_, out, rows_.begin + r, rows, p.value_dim);
+        }
+        for (index_t i = 0; i < rows_.size(); ++i) {
+            if (to_.lse.data != nullptr) put(to_.lse, i, core::finish_lse(state(i)));
+            if (to_.max.data != nullptr) put(to_.max, i, state(i).max);
+            if (to_.sum.data != nullptr) put(to_.sum, i, state(i).sum);
+        }
+    }
+
+    /// After close: are there rows whose output is not finite and may owe that to pairs that they do not see (0 · NaN of
+    /// V)? Only partial tiles compute such pairs. Reads r·e numbers of L2, then.
+    bool find_suspects() {
+        if (!partial_seen_) return false;
+        bool any = false;
+        for (index_t r = 0; r < rows_.size(); r += panel_rows) {
+            const index_t width = core::round_up(core::min(panel_rows, rows_.size() - r), n);
+            for (index_t vector = 0; vector < width; vector += n) {
+                V zero = V(T(0)); // stays 0 as long as all numbers are finite
+                for (index_t x = 0; x < call_.problem.value_dim; ++x) {
+                    zero = xsimd::fma(V::load_aligned(o_panel(r) + x * width + vector), V(T(0)), zero);
+                }
+                zero.store_aligned(suspects_ + r + vector);
+                any = any || xsimd::any(zero != zero);
+            }
+        }
+        return any;
+    }
+    bool is_suspect(index_t row_in_tile) const { return suspects_[row_in_tile] != T(0); }
+
+  private:
+    explicit tile_machine(const forward_call& call) : call_(call) {}
+
+    index_t allocate(std::byte* scratch) {
+        const core::problem& p = call_.problem;
+        const index_t rows = core::round_up(core::min(call_.plan.row_tile, core::max(p.q_len, 1)), n);
+        const index_t keys = core::min(call_.plan.key_tile, core::max(p.k_len, 1));
+        arena memory(scratch);
+        scores_ = memory.template take<T>(keys * panel_rows);
+        tile_max_ = memory.template take<T>(panel_rows);
+        tile_sum_ = memory.template take<T>(panel_rows);
+        factor_ = memory.template take<T>(panel_rows);
+        reference_ = memory.template take<T>(panel_rows);
+        first_visible_ = memory.template take<T>(panel_rows);
+        end_visible_ = memory.template take<T>(panel_rows);
+        max_ = memory.template take<T>(rows);
+        sum_ = memory.template take<T>(rows);
+        suspects_ = memory.template take<T>(rows);
+        qt_ = memory.template take<T>(rows * p.head_dim);
+        ot_ = memory.template take<T>(rows * p.value_dim);
+        k_copy_ = in_place(call_.k) ? nullptr : memory.template take<T>(keys * copy_stride(p.head_dim));
+        v_copy_ = in_place(call_.v) ? nullptr : memory.template take<T>(keys * copy_stride(p.value_dim));
+        return memory.used();
+    }
+
+    static bool in_place(const tensor_ref& t) {
+        return t.stride[3] == 1 && t.type == (sizeof(T) == 8 ? element::f64 : element::f32);
+    }
+    /// Rows of a copied tile start at 64-byte boundaries.
+    static index_t copy_stride(index_t dim) { return core::round_up(dim, 64 / static_cast<index_t>(sizeof(T))); }
+
+    T* q_panel(index_t r) const { return qt_ + r * call_.problem.head_dim; }
+    T* o_panel(index_t r) const { return ot_ + r * call_.problem.value_dim; }
+    core::softmax_state<T> state(index_t i) const { return {max_[i], sum_[i]}; }
+
+    void put(const row_ref& to, index_t i, T x) const {
+        T* p = static_cast<T*>(to.data);
+        p[work_.batch * to.stride[0] + work_.head * to.stride[1] +
+          (work_.seq.q_begin + rows_.begin + i) * to.stride[2]] = x;
+    }
+
+    static core::span within(const core::span& tile, index_t lo, index_t hi) {
+        const index_t begin = core::clamp(lo, tile.begin, tile.end);
+        return {begin, core::clamp(hi, begin, tile.end)};
+    }
+
+    void near(const matrix_ref& from, const core::span& keys, index_t dim, T* copy, const T*& data, index_t& stride) {
+        if (copy == nullptr) {
+            data = static_cast<const T*>(from.data) + keys.begin * from.row_stride;
+            stride = from.row_stride;
+        } else {
+            data = copy;
+            stride = copy_stride(dim);
+            load_rows<V>(from, keys.begin, keys.size(), dim, copy, stride);
+        }
+    }
+
+    /// f(vectors in the panel) as a compile-time constant.
+    template <class F>
+    static PANTILE_INLINE void with_width(index_t rows, F&& f) {
+        const index_t vectors = core::ceil_div(rows, n);
+        unroll<panel_vectors<V>>([&](auto v) PANTILE_INLINE {
+            if (vectors == v + 1) f(std::integral_constant<int, v + 1>{});
+        });
+    }
+
+    template <int vectors>
+    void visit_full(index_t r, index_t keys) {
+        constexpr index_t width = vectors * n;
+        start_tile<vectors>();
+        product<V, vectors>(keys, rows_of<T>{k_data_, k_stride_}, vectors_of<T>{q_panel(r), width},
+                            whole_sum{call_.problem.head_dim}, store_scores<V>{scores_, width, tile_max_});
+        fold<vectors>(r);
+        exponentiate<V, vectors>(scores_, width, 0, keys, exponent_scale_, reference_, tile_sum_);
+        add_sums<vectors>(r);
+        product<V, vectors>(call_.problem.value_dim, columns_of<T>{v_data_, v_stride_}, vectors_of<T>{scores_, width},
+                            whole_sum{keys}, join_tile<V>{o_panel(r), width, factor_});
+    }
+
+    /// Keys are counted from the first key of the tile. Vector v of the panel needs the keys below end[v]; those from
+    /// `uncertain` on, and those below `certain`, are compared.
+    ///
+    ///     key      begin      certain      uncertain  end[0] end[1] …
+    ///     pairs      | compared  |   all visible  | compared: vectors 0 …, 1 …, 2 … |
+    template <int vectors>
+    void visit_partial(index_t r, const core::span& rows, const core::span& tile, const core::span& first,
+                       const core::span& last) {
+        constexpr index_t width = vectors * n;
+        const index_t origin = tile.begin;
+        const index_t begin = first.begin - origin;
+        index_t end[vectors];
+        for (index_t v = 0; v < vectors; ++v) {
+            const index_t last_row = core::min(rows.begin + (v + 1) * n, rows.end) - 1;
+            end[v] = core::clamp(mask_.hi(last_row), first.begin, last.end) - origin;
+        }
+        index_t certain = last.begin - origin;
+        index_t uncertain = first.end - origin;
+        if (uncertain < certain) certain = uncertain = begin;
+        note_visible_keys<vectors>(rows.begin, origin);
+        start_tile<vectors>();
+        masked_scores<vectors, 0>(r, begin, certain);
+        product<V, vectors>(uncertain - certain, rows_of<T>{k_data_ + certain * k_stride_, k_stride_},
+                            vectors_of<T>{q_panel(r), width}, whole_sum{call_.problem.head_dim},
+                            store_scores<V>{scores_ + certain * width, width, tile_max_});
+        masked_scores<vectors, 0>(r, uncertain, end[0]);
+        unroll<vectors - 1>(
+            [&](auto v) PANTILE_INLINE { masked_scores<vectors, v + 1>(r, core::max(uncertain, end[v]), end[v + 1]); });
+        fold<vectors>(r);
+        index_t done = begin;
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            exponentiate<V, vectors - v>(scores_ + v * n, width, done, end[v], exponent_scale_, reference_ + v * n,
+                                         tile_sum_ + v * n);
+            done = core::max(done, end[v]);
+        });
+        add_sums<vectors>(r);
+        index_t length[vectors];
+        for (index_t v = 0; v < vectors; ++v) length[v] = end[v] - begin;
+        product<V, vectors>(call_.problem.value_dim, columns_of<T>{v_data_ + begin * v_stride_, v_stride_},
+                            vectors_of<T>{scores_ + begin * width, width}, staircase_sum{length},
+                            join_tile<V>{o_panel(r), width, factor_});
+    }
+
+    /// Scores of the keys [begin, end) for the vectors from `skip` on, hidden pairs at minus infinity.
+    template <int vectors, int skip>
+    PANTILE_INLINE void masked_scores(index_t r, index_t begin, index_t end) {
+        constexpr index_t width = vectors * n;
+        if (end <= begin) return;
+        const store_scores<V> store{scores_ + begin * width + skip * n, width, tile_max_ + skip * n};
+        product<V, vectors - skip>(
+            end - begin, rows_of<T>{k_data_ + begin * k_stride_, k_stride_},
+            vectors_of<T>{q_panel(r) + skip * n, width}, whole_sum{call_.problem.head_dim},
+            store_masked_scores<V>{store, first_visible_ + skip * n, end_visible_ + skip * n, begin});
+    }
+
+    /// first_visible and end_visible of the panel's rows, counted from key `origin`; clamped far outside a tile, where
+    /// they are exact in T.
+    template <int vectors>
+    void note_visible_keys(index_t first_row, index_t origin) {
+        constexpr index_t far = index_t{1} << 23;
+        const index_t at = first_row + mask_.offset - origin;
+        const index_t first = core::clamp(at - mask_.left, -far, far);
+        const index_t end = core::clamp(at + mask_.right + 1, -far, far);
+        for (index_t i = 0; i < vectors * n; ++i) {
+            first_visible_[i] = static_cast<T>(first + i);
+            end_visible_[i] = static_cast<T>(end + i);
+        }
+    }
+
+    template <int vectors>
+    PANTILE_INLINE void start_tile() {
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            softmax::start().max.store_aligned(tile_max_ + v * n);
+            softmax::start().sum.store_aligned(tile_sum_ + v * n);
+        });
+    }
+
+    /// Raises the rows' maxima to the tile's: gives the factor for O and the sum, and the reference of the exponents.
+    template <int vectors>
+    PANTILE_INLINE void fold(index_t r) {
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            typename softmax::state s{V::load_aligned(max_ + r + v * n), V::load_aligned(sum_ + r + v * n)};
+            const V factor = softmax::raise(s, V::load_aligned(tile_max_ + v * n) * V(exponent_scale_));
+            factor.store_aligned(factor_ + v * n);
+            softmax::reference(s).store_aligned(reference_ + v * n);
+            s.max.store_aligned(max_ + r + v * n);
+        });
+    }
+
+    template <int vectors>
+    PANTILE_INLINE void add_sums(index_t r) {
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            T* sum = sum_ + r + v * n;
+            const V factor = V::load_aligned(factor_ + v * n);
+            xsimd::fma(V::load_aligned(sum), factor, V::load_aligned(tile_sum_ + v * n)).store_aligned(sum);
+        });
+    }
+
+    const forward_call& call_;
+    forward_work work_;
+    output to_;
+    core::band mask_;
+    matrix_ref q_, k_, v_;
+    T q_factor_ = T(1);
+    T exponent_scale_ = T(1); // |scale| · log2(e)
+    core::span rows_;
+    bool partial_seen_ = false;
+
+    const T* k_data_ = nullptr; // the current key tile
+    const T* v_data_ = nullptr;
+    index_t k_stride_ = 0;
+    index_t v_stride_ = 0;
+
+    T* scores_ = nullptr;   // [key][query] of one panel
+    T* tile_max_ = nullptr; // [query] of one panel, as the next ones
+    T* tile_sum_ = nullptr;
+    T* factor_ = nullptr;
+    T* reference_ = nullptr;
+    T* first_visible_ = nullptr;
+    T* end_visible_ = nullptr;
+    T* max_ = nullptr; // [query] of the row tile
+    T* sum_ = nullptr;
+    T* suspects_ = nullptr; // not 0: a row to walk again
+    T* qt_ = nullptr;       // a panel's [dim][query] after the other
+    T* ot_ = nullptr;
+    T* k_copy_ = nullptr; // [key][dim], or null: K is used in place
+    T* v_copy_ = nullptr;
+};
+
+/// One row tile, start to end. Rows whose output is not finite although hidden pairs took part are walked again one by
+/// one: a row alone touches no key that it does not see, and adds in the same order.
+template <class V>
+void run_forward(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch) {
+    tile_machine<V> machine(call, work, to, scratch);
+    const core::schedule tiles(call.problem, work.seq, call.plan);
+    core::walk::forward(machine, tiles, work.row_tile);
+    if (!machine.find_suspects()) return;
+    const core::span rows = tiles.rows(work.row_tile);
+    const core::schedule single(work.seq, tiles.mask, 1, call.plan.key_tile);
+    for (index_t i = rows.begin; i < rows.end; ++i) {
+        if (machine.is_suspect(i - rows.begin)) core::walk::forward(machine, single, i);
+    }
+}
+
+template <class V>
+constexpr forward_kernels forward_kernels_of() {
+    return {lanes<V>, lanes<V> * panel_vectors<V>, block_rows<V, panel_vectors<V>>, tile_machine<V>::scratch_bytes,
+            run_forward<V>};
+}
+
+} // namespace pantile::cpu

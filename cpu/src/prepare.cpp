@@ -1,0 +1,54 @@
+#include "prepare.hpp"
+
+#include <omp.h>
+
+#include <pantile/core/choose_plan.hpp>
+
+#include "dispatch.hpp"
+
+namespace pantile::cpu {
+namespace {
+
+// Key tiles beyond this would leave the range in which a lane counts keys exactly; nobody wants one.
+constexpr index_t largest_key_tile = index_t{1} << 22;
+
+core::machine_limits limits_of(const forward_kernels& k, index_t number_bytes) {
+    core::machine_limits m;
+    m.row_quantum = k.panel_rows;
+    m.key_quantum = k.block_keys;
+    m.max_row_tile = 256;
+    m.max_key_tile = 96;
+    m.element_bytes = number_bytes;
+    m.near_bytes = 32 << 10;
+    m.far_bytes = 1 << 20;
+    return m;
+}
+
+} // namespace
+
+prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
+                 const options& o) {
+    prepared r;
+    r.isa = &choose_kernels(o.isa);
+    const bool wide = q.type == element::f64;
+    r.forward = wide ? &r.isa->forward_f64 : &r.isa->forward_f32;
+    r.number_bytes = wide ? 8 : 4;
+    r.call.problem = p;
+    r.call.q = q;
+    r.call.k = k;
+    r.call.v = v;
+    const index_t wanted = o.threads > 0 ? o.threads : omp_get_max_threads();
+    tile_plan plan = core::choose_plan(p, limits_of(*r.forward, r.number_bytes), core::describe(o).plan, wanted);
+    plan.row_tile = core::min(plan.row_tile, core::round_up(core::max(p.q_len, 1), r.forward->lanes));
+    plan.key_tile = core::clamp(plan.key_tile, 1, core::clamp(p.k_len, 1, largest_key_tile));
+    plan.key_splits = core::clamp(plan.key_splits, 1, core::max(core::ceil_div(p.k_len, plan.key_tile), 1));
+    r.call.plan = plan;
+    r.row_tiles = core::ceil_div(p.q_len, plan.row_tile);
+    r.threads = core::max(core::min(wanted, r.works()), 1);
+    r.scratch_bytes = r.forward->scratch_bytes(r.call);
+    const index_t rows = p.batch * p.q_heads * p.q_len;
+    if (plan.key_splits > 1) r.shared_bytes = plan.key_splits * rows * (p.value_dim + 2) * r.number_bytes;
+    return r;
+}
+
+} // namespace pantile::cpu

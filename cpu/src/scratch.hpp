@@ -1,0 +1,37 @@
+/// \file
+/// Work memory of a call.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include <pantile/core/macros.hpp>
+
+namespace pantile::cpu {
+
+/// At least `bytes` of memory that belong to the calling thread, aligned to 64 bytes. Kept until the thread ends and
+/// handed out again by the next call, so that short problems do not pay for allocation. Contents are arbitrary.
+[[nodiscard]] std::byte* thread_scratch(index_t bytes);
+
+/// The pieces of one call's work memory: one a thread, and one that all threads share.
+class workspace {
+  public:
+    /// In `given`, or, where that is empty, in the library's own memory. Throws invalid_argument if `given` is not empty
+    /// and too small.
+    workspace(std::span<std::byte> given, index_t threads, index_t bytes_a_thread, index_t shared_bytes);
+
+    /// Memory for the calling thread, which is number `thread` of the call's.
+    [[nodiscard]] std::byte* of_thread(index_t thread) const;
+    /// Memory for all of them; null if none was asked for.
+    [[nodiscard]] std::byte* shared() const { return shared_; }
+
+    /// What explain reports, and the least that a given workspace must have.
+    [[nodiscard]] static index_t bytes(index_t threads, index_t bytes_a_thread, index_t shared_bytes);
+
+  private:
+    std::byte* given_ = nullptr; // aligned; null: the library's own
+    std::byte* shared_ = nullptr;
+    index_t bytes_a_thread_ = 0;
+};
+
+} // namespace pantile::cpu

@@ -1,0 +1,94 @@
+/// \file
+/// Tiles in and out of the caller's tensors: any strides, any element type. Contiguous rows and contiguous columns go
+/// through whole vectors, other strides number by number.
+#pragma once
+
+#include "kernels.hpp"
+#include "micro/transpose.hpp"
+
+namespace pantile::cpu {
+
+/// A matrix of one (batch, head): rows of the length, columns of the dim.
+struct matrix_ref {
+    void* data = nullptr;
+    element type = element::f32;
+    index_t row_stride = 0;
+    index_t col_stride = 0;
+};
+
+template <class T>
+PANTILE_INLINE inline matrix_ref matrix_of(const tensor_ref& t, index_t batch, index_t head, index_t first_row) {
+    matrix_ref m{t.data, t.type, t.stride[2], t.stride[3]};
+    with_elements<T>(t.data, t.type, [&](auto* p) PANTILE_INLINE {
+        m.data = p + (batch * t.stride[0] + head * t.stride[1] + first_row * t.stride[2]);
+    });
+    return m;
+}
+
+/// to[c][r] = from(first_row + r, c) · factor: a tile whose rows run through the lanes.
+template <class V>
+void load_transposed(const matrix_ref& from, index_t first_row, index_t rows, index_t cols, number_t<V> factor,
+                     number_t<V>* to, index_t to_stride) {
+    using T = number_t<V>;
+    with_elements<T>(from.data, from.type, [&](auto* data) PANTILE_INLINE {
+        const auto* p = data + first_row * from.row_stride;
+        if (from.col_stride == 1) {
+            transpose_copy<V>(rows, cols, p, from.row_stride, to, to_stride, scaled_by<T>{factor});
+            return;
+        }
+        for (index_t c = 0; c < cols; ++c) {
+            for (index_t r = 0; r < rows; ++r) {
+                to[c * to_stride + r] = static_cast<T>(p[r * from.row_stride + c * from.col_stride]) * factor;
+            }
+        }
+    });
+}
+
+/// to[r][c] = from(first_row + r, c): a tile in natural order, contiguous and in compute precision.
+template <class V>
+void load_rows(const matrix_ref& from, index_t first_row, index_t rows, index_t cols, number_t<V>* to,
+               index_t to_stride) {
+    using T = number_t<V>;
+    with_elements<T>(from.data, from.type, [&](auto* data) PANTILE_INLINE {
+        const auto* p = data + first_row * from.row_stride;
+        if (from.col_stride == 1) {
+            for (index_t r = 0; r < rows; ++r) {
+                const auto* source = p + r * from.row_stride;
+                T* target = to + r * to_stride;
+                index_t c = 0;
+                for (; c + lanes<V> <= cols; c += lanes<V>) load_as<V>(source + c).store_unaligned(target + c);
+                for (; c < cols; ++c) target[c] = static_cast<T>(source[c]);
+            }
+        } else if (from.row_stride == 1) {
+            transpose_copy<V>(cols, rows, p, from.col_stride, to, to_stride, unscaled{});
+        } else {
+            for (index_t r = 0; r < rows; ++r) {
+                for (index_t c = 0; c < cols; ++c) {
+                    to[r * to_stride + c] = static_cast<T>(p[r * from.row_stride + c * from.col_stride]);
+                }
+            }
+        }
+    });
+}
+
+/// to(first_row + r, c) = from[c][r] · factor[r]: the way back. `factor` is readable to the end of its last vector.
+template <class V>
+void store_transposed(const number_t<V>* from, index_t from_stride, const number_t<V>* factor, const matrix_ref& to,
+                      index_t first_row, index_t rows, index_t cols) {
+    using T = number_t<V>;
+    with_elements<T>(to.data, to.type, [&](auto* data) PANTILE_INLINE {
+        using number = std::remove_pointer_t<decltype(data)>;
+        number* p = data + first_row * to.row_stride;
+        if (to.col_stride == 1) {
+            transpose_copy<V>(cols, rows, from, from_stride, p, to.row_stride, scaled_by_column<T>{factor});
+            return;
+        }
+        for (index_t c = 0; c < cols; ++c) {
+            for (index_t r = 0; r < rows; ++r) {
+                p[r * to.row_stride + c * to.col_stride] = number(from[c * from_stride + r] * factor[r]);
+            }
+        }
+    });
+}
+
+} // namespace pantile::cpu
