@@ -74,6 +74,16 @@ TEST(npy, data_begin_at_a_multiple_of_64_bytes) {
     }
 }
 
+TEST(npy, puts_fortran_order_into_c_order) {
+    const scratch_folder folder;
+    const auto path = folder / "a.npy";
+    const std::vector<float> columns{0, 3, 1, 4, 2, 5}; // of ((0, 1, 2), (3, 4, 5))
+    put(path, "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }\n",
+        std::string(reinterpret_cast<const char*>(columns.data()), 24));
+    EXPECT_EQ(npy::read(path).as<float>(), (std::vector<float>{0, 1, 2, 3, 4, 5}));
+    EXPECT_EQ(npy::read(path).shape, (std::vector<std::int64_t>{2, 3}));
+}
+
 TEST(npy, says_what_is_wrong_with_a_file) {
     using testing::HasSubstr;
     const scratch_folder folder;
@@ -85,8 +95,8 @@ TEST(npy, says_what_is_wrong_with_a_file) {
     EXPECT_THAT(message_of(path), HasSubstr("is format 2.0, read is 1.0"));
     put(path, std::string("\x93NUMPY\x01\x00\x7f\x00{'de", 14));
     EXPECT_THAT(message_of(path), HasSubstr("ends inside its header"));
-    put(path, "{'descr': '<f4', 'fortran_order': True, 'shape': (1,), }\n", "1234");
-    EXPECT_THAT(message_of(path), HasSubstr("Fortran order"));
+    put(path, "{'descr': '<f4', 'fortran_order': Maybe, 'shape': (1,), }\n", "1234");
+    EXPECT_THAT(message_of(path), HasSubstr("fortran_order is Maybe"));
     put(path, "{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }\n", "1234");
     EXPECT_THAT(message_of(path), HasSubstr("elements of type '>f4'"));
     put(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n", "1234");

@@ -1,5 +1,6 @@
 /// \file
-/// Reads and writes NumPy's .npy files (format 1.0, C order, little-endian): float32, float64, float16, bool, int64.
+/// Reads and writes NumPy's .npy files (format 1.0, little-endian): float32, float64, float16, bool, int64. Arrays in
+/// Fortran order are put into C order when they are read.
 /// One header, standard library only, so that a program can be copied together with it.
 /// Source of the format: NEP 1, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 #pragma once
@@ -150,6 +151,21 @@ inline std::vector<std::int64_t> shape_of(std::string_view tuple, const std::str
     return shape;
 }
 
+/// From Fortran order (the first axis varies fastest) to C order (the last one does).
+inline void to_c_order(array& a) {
+    const std::size_t bytes = element_bytes(a.type);
+    const std::size_t rank = a.shape.size();
+    std::vector<std::byte> sorted(a.bytes.size());
+    std::vector<std::int64_t> index(rank, 0);
+    for (std::size_t to = 0; to < sorted.size(); to += bytes) {
+        std::int64_t from = 0;
+        for (std::size_t axis = rank; axis-- > 0;) from = from * a.shape[axis] + index[axis];
+        std::memcpy(sorted.data() + to, a.bytes.data() + static_cast<std::size_t>(from) * bytes, bytes);
+        for (std::size_t axis = rank; axis-- > 0 && ++index[axis] == a.shape[axis];) index[axis] = 0;
+    }
+    a.bytes = std::move(sorted);
+}
+
 } // namespace detail
 
 /// Reads a file. Throws error, naming the file and what is wrong with it.
@@ -168,9 +184,8 @@ inline std::vector<std::int64_t> shape_of(std::string_view tuple, const std::str
     std::string header(static_cast<std::size_t>(start[8] | start[9] << 8), '\0');
     file.read(header.data(), static_cast<std::streamsize>(header.size()));
     if (!file) throw error(where + ": ends inside its header");
-    if (detail::value_of(header, "fortran_order", where) != "False") {
-        throw error(where + ": is in Fortran order; read is C order (numpy.ascontiguousarray before saving)");
-    }
+    const std::string_view order = detail::value_of(header, "fortran_order", where);
+    if (order != "False" && order != "True") throw error(where + ": fortran_order is " + std::string(order));
 
     array out;
     out.type = detail::type_of(detail::value_of(header, "descr", where), where);
@@ -186,6 +201,7 @@ inline std::vector<std::int64_t> shape_of(std::string_view tuple, const std::str
     out.bytes.resize(static_cast<std::size_t>(wanted));
     file.read(reinterpret_cast<char*>(out.bytes.data()), static_cast<std::streamsize>(out.bytes.size()));
     if (!file) throw error(where + ": cannot be read");
+    if (order == "True") detail::to_c_order(out);
     return out;
 }
 

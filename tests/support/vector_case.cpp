@@ -1,0 +1,193 @@
+#include <support/vector_case.hpp>
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+namespace pantile::test {
+
+using nlohmann::json;
+
+tensor<double> read_tensor(const std::filesystem::path& file) {
+    const npy::array a = npy::read(file);
+    if (a.shape.size() > 4)
+        throw case_error(file.string() + ": has " + std::to_string(a.shape.size()) + " axes, served are 4");
+    extents e{1, 1, 1, 1};
+    std::copy(a.shape.begin(), a.shape.end(), e.end() - static_cast<std::ptrdiff_t>(a.shape.size()));
+    tensor<double> t(e);
+    const auto take = [&](const auto& values) {
+        for (std::size_t n = 0; n < values.size(); ++n) t.data[n] = static_cast<double>(values[n]);
+    };
+    switch (a.type) {
+    case npy::type::f4:
+        take(a.as<float>());
+        break;
+    case npy::type::f8:
+        take(a.as<double>());
+        break;
+    case npy::type::f2: {
+        std::vector<float> wide;
+        for (const float16 x : a.copy_bits<float16>()) wide.push_back(static_cast<float>(x));
+        take(wide);
+        break;
+    }
+    case npy::type::b1:
+        take(a.as<unsigned char>());
+        break;
+    case npy::type::i8:
+        take(a.as<std::int64_t>());
+        break;
+    }
+    return t;
+}
+
+namespace {
+
+void expect_extent(const tensor<double>& t, const extents& e, const std::string& what) {
+    if (t.extent == e) return;
+    const auto text = [](const extents& x) {
+        return "(" + std::to_string(x[0]) + ", " + std::to_string(x[1]) + ", " + std::to_string(x[2]) + ", " +
+               std::to_string(x[3]) + ")";
+    };
+    throw case_error(what + " has the shape " + text(t.extent) + ", the case promises " + text(e));
+}
+
+} // namespace
+
+vector_case read_vector_case(const std::filesystem::path& folder) {
+    std::ifstream file(folder / "case.json");
+    json j;
+    try {
+        j = json::parse(file);
+    } catch (const json::exception& e) {
+        throw case_error(std::string("case.json: ") + e.what());
+    }
+    if (!j.is_object()) throw case_error("case.json: is not an object");
+    for (const auto& [key, value] : j.items()) {
+        static const char* const known[] = {"shape",   "mask",    "window_left", "window_right", "align",
+                                            "scale",   "softcap", "block_rows",  "block_cols",   "inputs",
+                                            "outputs", "name",    "description", "seed",         "comment"};
+        if (std::find(std::begin(known), std::end(known), key) == std::end(known)) {
+            throw case_error("unknown field \"" + key + "\" in case.json");
+        }
+    }
+
+    vector_case r;
+    attention_case& c = r.problem;
+    try {
+        const json inputs = j.value("inputs", json::object());
+        const json outputs = j.value("outputs", json::object());
+        for (const auto& [key, value] : inputs.items()) {
+            static const char* const known[] = {"Q", "K", "V", "dO", "alibi_slopes", "sinks", "bias", "block_mask"};
+            if (std::find(std::begin(known), std::end(known), key) == std::end(known)) {
+                throw case_error("unknown input \"" + key + "\"");
+            }
+        }
+        const auto path_of = [&](const json& listed, const char* role) {
+            const auto found = listed.find(role);
+            if (found != listed.end()) return folder / found->get<std::string>();
+            const auto usual = folder / (std::string(role) + ".npy");
+            return std::filesystem::exists(usual) ? usual : std::filesystem::path();
+        };
+        const auto need = [&](const json& listed, const char* role) {
+            const auto path = path_of(listed, role);
+            if (path.empty()) throw case_error(std::string("has no ") + role);
+            return read_tensor(path);
+        };
+        r.inputs.q = need(inputs, "Q");
+        r.inputs.k = need(inputs, "K");
+        r.inputs.v = need(inputs, "V");
+        c.batch = r.inputs.q.extent[0];
+        c.q_heads = r.inputs.q.extent[1];
+        c.q_len = r.inputs.q.extent[2];
+        c.head_dim = r.inputs.q.extent[3];
+        c.kv_heads = r.inputs.k.extent[1];
+        c.k_len = r.inputs.k.extent[2];
+        c.value_dim = r.inputs.v.extent[3];
+        expect_extent(r.inputs.k, c.k_extent(), "K");
+        expect_extent(r.inputs.v, c.v_extent(), "V");
+        const json shape = j.value("shape", json::object());
+        const std::pair<const char*, index_t> sizes[] = {
+            {"batch", c.batch}, {"q_heads", c.q_heads},   {"kv_heads", c.kv_heads},  {"q_len", c.q_len},
+            {"k_len", c.k_len}, {"head_dim", c.head_dim}, {"value_dim", c.value_dim}};
+        for (const auto& [key, size] : sizes) {
+            if (shape.value(key, size) != size) {
+                throw case_error(std::string(key) + " is " + shape[key].dump() + " in case.json, " +
+                                 std::to_string(size) + " in the arrays");
+            }
+        }
+
+        const std::string mask = j.value("mask", std::string("full"));
+        if (mask == "causal") {
+            c.right = 0;
+        } else if (mask == "window") {
+            const index_t left = j.value("window_left", index_t{-1});
+            const index_t right = j.value("window_right", index_t{-1});
+            if (left >= 0) c.left = left;
+            if (right >= 0) c.right = right;
+        } else if (mask != "full") {
+            throw case_error("unknown mask \"" + mask + "\"");
+        }
+        const std::string align = j.value("align", std::string("bottom_right"));
+        if (align != "bottom_right" && align != "top_left") throw case_error("unknown align \"" + align + "\"");
+        c.align = align == "top_left" ? anchor::top_left : anchor::bottom_right;
+        c.scale = j.value("scale", 1.0 / std::sqrt(static_cast<double>(std::max<index_t>(c.head_dim, 1))));
+        c.softcap = j.value("softcap", 0.0);
+
+        if (const auto path = path_of(inputs, "alibi_slopes"); !path.empty()) c.slopes = read_tensor(path).data;
+        if (const auto path = path_of(inputs, "sinks"); !path.empty()) c.sinks = read_tensor(path).data;
+        if (const auto path = path_of(inputs, "bias"); !path.empty()) c.bias = read_tensor(path);
+        if (const auto path = path_of(inputs, "block_mask"); !path.empty()) {
+            c.block_rows = j.at("block_rows").get<index_t>();
+            c.block_cols = j.at("block_cols").get<index_t>();
+            const tensor<double> blocks = read_tensor(path);
+            c.block_mask = tensor<unsigned char>(blocks.extent);
+            for (std::size_t n = 0; n < blocks.data.size(); ++n) c.block_mask.data[n] = blocks.data[n] != 0.0 ? 1 : 0;
+        }
+        for (const auto* per_head : {&c.slopes, &c.sinks}) {
+            if (!per_head->empty() && per_head->size() != static_cast<std::size_t>(c.q_heads)) {
+                throw case_error("alibi_slopes and sinks have one number a query head");
+            }
+        }
+
+        r.out = need(outputs, "O");
+        expect_extent(r.out, c.out_extent(), "O");
+        if (const auto path = path_of(outputs, "LSE"); !path.empty()) {
+            r.lse = read_tensor(path);
+            if (r.lse.data.size() != static_cast<std::size_t>(c.batch * c.q_heads * c.q_len)) {
+                throw case_error("LSE does not have one number a row");
+            }
+            r.lse.extent = c.lse_extent();
+        }
+        const bool gradients = !path_of(inputs, "dO").empty() && !path_of(outputs, "dQ").empty() &&
+                               !path_of(outputs, "dK").empty() && !path_of(outputs, "dV").empty();
+        r.inputs.dout = gradients ? need(inputs, "dO") : tensor<double>(c.out_extent());
+        expect_extent(r.inputs.dout, c.out_extent(), "dO");
+        r.has_backward = gradients;
+        if (gradients) {
+            r.dq = need(outputs, "dQ");
+            r.dk = need(outputs, "dK");
+            r.dv = need(outputs, "dV");
+            expect_extent(r.dq, c.q_extent(), "dQ");
+            expect_extent(r.dk, c.k_extent(), "dK");
+            expect_extent(r.dv, c.v_extent(), "dV");
+            if (const auto path = path_of(outputs, "dbias"); !path.empty()) r.dbias = read_tensor(path);
+            if (const auto path = path_of(outputs, "dsinks"); !path.empty()) r.dsinks = read_tensor(path).data;
+        }
+    } catch (const json::exception& e) {
+        throw case_error(std::string("case.json: ") + e.what());
+    }
+    return r;
+}
+
+std::vector<std::filesystem::path> case_folders(const std::filesystem::path& root) {
+    std::vector<std::filesystem::path> found;
+    if (std::filesystem::exists(root / "case.json")) found.push_back(root);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
+        if (entry.is_directory() && std::filesystem::exists(entry.path() / "case.json")) found.push_back(entry.path());
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+}
+
+} // namespace pantile::test
