@@ -17,7 +17,7 @@ using namespace cpu;
 struct prepared_backward {
     backward::call call;
     const kernels* isa = nullptr;
-    const backward::kernels* kernels = nullptr;
+    const backward::kernels* code = nullptr;
     index_t number_bytes = 4; // of compute precision
     index_t threads = 1;
     index_t scratch_bytes = 0; // a thread
@@ -25,7 +25,7 @@ struct prepared_backward {
 
     /// Second phase: (batch, query head, panel of rows).
     [[nodiscard]] index_t panels() const {
-        return core::ceil_div(call.problem.q_len, kernels->panel_rows) * call.problem.q_heads * call.problem.batch;
+        return core::ceil_div(call.problem.q_len, code->panel_rows) * call.problem.q_heads * call.problem.batch;
     }
 };
 
@@ -55,9 +55,9 @@ void cut_keys(backward::call& c, index_t requested) {
     const core::problem& p = c.problem;
     const index_t keys = core::max(p.k_len, 1);
     const index_t heads = core::max(p.batch * p.kv_heads, 1);
-    const index_t chunks = requested > 0 ? core::min(requested, keys)
-                                         : core::clamp(core::ceil_div(wanted_items, heads), 1,
-                                                       core::max(keys / least_keys, 1));
+    const index_t chunks = requested > 0
+                               ? core::min(requested, keys)
+                               : core::clamp(core::ceil_div(wanted_items, heads), 1, core::max(keys / least_keys, 1));
     // Whole key tiles a chunk: a chunk's tiles are then the tiles of the unchunked walk.
     c.chunk_keys = core::round_up(core::ceil_div(keys, chunks), c.plan.key_tile);
     c.key_chunks = core::ceil_div(keys, c.chunk_keys);
@@ -68,17 +68,17 @@ prepared_backward prepare_backward(const core::problem& p, element type, const o
     prepared_backward r;
     r.isa = &choose_kernels(o.isa);
     const bool wide = type == element::f64;
-    r.kernels = wide ? &r.isa->backward_f64 : &r.isa->backward_f32;
+    r.code = wide ? &r.isa->backward_f64 : &r.isa->backward_f32;
     r.number_bytes = wide ? 8 : 4;
     r.call.problem = p;
     const tile_plan requested = core::describe(o).plan;
-    r.call.plan = choose_backward_plan(p, *r.kernels, r.number_bytes, requested);
+    r.call.plan = choose_backward_plan(p, *r.code, r.number_bytes, requested);
     cut_keys(r.call, requested.key_splits);
     r.call.accumulate = o.accumulate;
     const index_t wanted = o.threads > 0 ? o.threads : omp_get_max_threads();
     r.threads = core::clamp(r.call.work_items(), 1, wanted);
-    r.scratch_bytes = r.kernels->scratch_bytes(r.call);
-    const index_t rows = core::round_up(p.q_len, r.kernels->panel_rows);
+    r.scratch_bytes = r.code->scratch_bytes(r.call);
+    const index_t rows = core::round_up(p.q_len, r.code->panel_rows);
     if (r.call.key_chunks > 1) {
         r.shared_bytes = r.call.key_chunks * p.batch * p.q_heads * rows * p.head_dim * r.number_bytes;
     }
@@ -89,10 +89,10 @@ void run(prepared_backward& r, std::span<std::byte> given_workspace) {
     const workspace memory(given_workspace, r.threads, r.scratch_bytes, r.shared_bytes);
     r.call.dq_partials = memory.shared();
     parallel_for(r.call.work_items(), r.threads,
-                 [&](index_t i, index_t thread) { r.kernels->run(r.call, i, memory.of_thread(thread)); });
+                 [&](index_t i, index_t thread) { r.code->run(r.call, i, memory.of_thread(thread)); });
     if (r.call.key_chunks == 1) return;
     parallel_for(r.panels(), r.threads,
-                 [&](index_t i, index_t thread) { r.kernels->reduce(r.call, i, memory.of_thread(thread)); });
+                 [&](index_t i, index_t thread) { r.code->reduce(r.call, i, memory.of_thread(thread)); });
 }
 
 /// check → plan → run.

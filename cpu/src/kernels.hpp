@@ -8,44 +8,12 @@
 #include <pantile/core/problem.hpp>
 #include <pantile/core/schedule.hpp>
 #include <pantile/core/tile_plan.hpp>
-#include <pantile/float16.hpp>
 #include <pantile/options.hpp>
 
-#include "micro/inline.hpp"
+#include "backward/call.hpp"
+#include "tensor_ref.hpp"
 
 namespace pantile::cpu {
-
-enum class element : unsigned char { f32, f64, f16, bf16 };
-
-/// f(pointer of the element's type); only the types that compute in T.
-template <class T, class F>
-PANTILE_INLINE inline void with_elements(void* data, element type, F&& f) {
-    if constexpr (sizeof(T) == 8) {
-        f(static_cast<double*>(data));
-    } else {
-        switch (type) {
-        case element::f16:
-            return f(static_cast<float16*>(data));
-        case element::bf16:
-            return f(static_cast<bfloat16*>(data));
-        default:
-            return f(static_cast<float*>(data));
-        }
-    }
-}
-
-/// A (batch, heads, length, dim) tensor of any element type; strides in elements.
-struct tensor_ref {
-    void* data = nullptr;
-    element type = element::f32;
-    index_t stride[4] = {0, 0, 0, 0};
-};
-
-/// One number a query row, in compute precision; data may be null: not wanted.
-struct row_ref {
-    void* data = nullptr;
-    index_t stride[3] = {0, 0, 0};
-};
 
 /// Where results go. With `max` and `sum` they are partial: `out` is not divided by the sum (see partial_view).
 struct output {
@@ -88,6 +56,8 @@ struct kernels {
     const char* name = "";
     forward_kernels forward_f32;
     forward_kernels forward_f64;
+    backward::kernels backward_f32;
+    backward::kernels backward_f64;
 };
 
 extern const kernels baseline_kernels;

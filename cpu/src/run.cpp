@@ -6,31 +6,11 @@
 #include <omp.h>
 
 #include "merge_rows.hpp"
+#include "parallel.hpp"
 #include "scratch.hpp"
 
 namespace pantile::cpu {
 namespace {
-
-/// f(i, thread) for i in [0, count), in dynamic order on up to `threads` threads; one thread runs without OpenMP's
-/// start-up. The first exception is thrown again here.
-template <class F>
-void parallel_for(index_t count, index_t threads, F&& f) {
-    if (threads <= 1 || count <= 1) {
-        for (index_t i = 0; i < count; ++i) f(i, 0);
-        return;
-    }
-    std::exception_ptr failure;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast <int>(threads))
-    for (index_t i = 0; i < count; ++i) {
-        try {
-            f(i, static_cast<index_t>(omp_get_thread_num()));
-        } catch (...) {
-#pragma omp critical(pantile_failure)
-            if (!failure) failure = std::current_exception();
-        }
-    }
-    if (failure) std::rethrow_exception(failure);
-}
 
 /// Work number i: row tiles of a head run from the last to the first, because under a causal mask the last is the longest.
 forward_work work_of(const prepared& p, index_t i, index_t& split) {

@@ -47,11 +47,21 @@ void attention(tensor_view<const bfloat16> q, tensor_view<const bfloat16> k, ten
 // --------------------------------------------------------------------------------------------------------- backward
 // Gradients of a loss whose gradient with respect to out is dout; out and lse are what the forward call gave. Probabilities
 // are recomputed from lse (FlashAttention-2, Algorithm 2). With options.accumulate the gradients are added to dq, dk, dv.
+// dK and dV of a kv head are summed over its query heads in fp32 (fp64 for fp64) and rounded once; the gradients of fp16
+// and bf16 tensors may also be fp32.
 
 void attention_backward(tensor_view<const float>  q, tensor_view<const float>  k, tensor_view<const float>  v, tensor_view<const float>  out, row_view<const float>  lse,
                         tensor_view<const float>  dout, tensor_view<float>  dq, tensor_view<float>  dk, tensor_view<float>  dv, const options& = {});
 void attention_backward(tensor_view<const double> q, tensor_view<const double> k, tensor_view<const double> v, tensor_view<const double> out, row_view<const double> lse,
                         tensor_view<const double> dout, tensor_view<double> dq, tensor_view<double> dk, tensor_view<double> dv, const options& = {});
+void attention_backward(tensor_view<const float16> q, tensor_view<const float16> k, tensor_view<const float16> v, tensor_view<const float16> out, row_view<const float> lse,
+                        tensor_view<const float16> dout, tensor_view<float16> dq, tensor_view<float16> dk, tensor_view<float16> dv, const options& = {});
+void attention_backward(tensor_view<const float16> q, tensor_view<const float16> k, tensor_view<const float16> v, tensor_view<const float16> out, row_view<const float> lse,
+                        tensor_view<const float16> dout, tensor_view<float> dq, tensor_view<float> dk, tensor_view<float> dv, const options& = {});
+void attention_backward(tensor_view<const bfloat16> q, tensor_view<const bfloat16> k, tensor_view<const bfloat16> v, tensor_view<const bfloat16> out, row_view<const float> lse,
+                        tensor_view<const bfloat16> dout, tensor_view<bfloat16> dq, tensor_view<bfloat16> dk, tensor_view<bfloat16> dv, const options& = {});
+void attention_backward(tensor_view<const bfloat16> q, tensor_view<const bfloat16> k, tensor_view<const bfloat16> v, tensor_view<const bfloat16> out, row_view<const float> lse,
+                        tensor_view<const bfloat16> dout, tensor_view<float> dq, tensor_view<float> dk, tensor_view<float> dv, const options& = {});
 // clang-format on
 
 // -------------------------------------------------------------------------------------------------- partial results
@@ -90,12 +100,12 @@ void finish(partial_view<const double> part, tensor_view<double> out, row_view<d
 // clang-format on
 
 // ---------------------------------------------------------------------------------------------------------- explain
-/// How a forward call would run: what was chosen, and the traffic between a core's near memory and the rest that the
+/// How a call would run: what was chosen, and the traffic between a core's near memory and the rest that the
 /// schedule causes (core/traffic.hpp, the formula that the simulator verifies).
 struct explanation {
     std::string machine;         ///< "cpu"
     std::string isa;             ///< baseline, avx2, avx512, amx
-    std::string kernel;          ///< tile (queries in SIMD lanes) or decode (few rows, split keys)
+    std::string kernel;          ///< tile (queries in SIMD lanes), decode (few rows, split keys), backward
     tile_plan tiles;             ///< row tile, key tile, key splits
     int threads = 1;             ///< threads that the call would use
     index_t workspace_bytes = 0; ///< all threads' scratch and split partials together
@@ -110,6 +120,12 @@ struct explanation {
 [[nodiscard]] explanation explain(tensor_view<const double>   q, tensor_view<const double>   k, tensor_view<const double>   v, const options& = {});
 [[nodiscard]] explanation explain(tensor_view<const float16>  q, tensor_view<const float16>  k, tensor_view<const float16>  v, const options& = {});
 [[nodiscard]] explanation explain(tensor_view<const bfloat16> q, tensor_view<const bfloat16> k, tensor_view<const bfloat16> v, const options& = {});
+
+/// The same of a backward call: kernel "backward", tiles.key_splits the chunks of keys with a dQ partial of their own.
+[[nodiscard]] explanation explain_backward(tensor_view<const float>    q, tensor_view<const float>    k, tensor_view<const float>    v, const options& = {});
+[[nodiscard]] explanation explain_backward(tensor_view<const double>   q, tensor_view<const double>   k, tensor_view<const double>   v, const options& = {});
+[[nodiscard]] explanation explain_backward(tensor_view<const float16>  q, tensor_view<const float16>  k, tensor_view<const float16>  v, const options& = {});
+[[nodiscard]] explanation explain_backward(tensor_view<const bfloat16> q, tensor_view<const bfloat16> k, tensor_view<const bfloat16> v, const options& = {});
 // clang-format on
 
 /// A few lines for people.

@@ -256,7 +256,8 @@ void reduce_dq_panel(const call& c, index_t number, std::byte* scratch) {
     for (index_t i = 0; i < numbers; ++i) sum[i] = T(0);
     for (index_t chunk = 0; chunk < c.key_chunks; ++chunk) {
         const T* from = static_cast<const T*>(c.dq_partials) +
-                        ((chunk * p.batch + batch) * p.q_heads + h) * layout.padded_rows * p.head_dim + row * p.head_dim;
+                        ((chunk * p.batch + batch) * p.q_heads + h) * layout.padded_rows * p.head_dim +
+                        row * p.head_dim;
         for (index_t i = 0; i < numbers; ++i) sum[i] += from[i];
     }
     store_dq_panel<V>(c, batch, h, row, sum, sum + numbers);
@@ -265,7 +266,8 @@ void reduce_dq_panel(const call& c, index_t number, std::byte* scratch) {
 template <class V>
 index_t scratch_bytes(const call& c) {
     constexpr index_t panel = index_t{panel_vectors<V>} * lanes<V>;
-    return scratch_layout(c.problem, c.plan, c.chunk_keys, panel, lanes<V>).size * static_cast<index_t>(sizeof(number_t<V>));
+    return scratch_layout(c.problem, c.plan, c.chunk_keys, panel, lanes<V>).size *
+           static_cast<index_t>(sizeof(number_t<V>));
 }
 
 template <class V>
