@@ -1,0 +1,31 @@
+/// \file
+/// The simulated memory hierarchy: exact attention run as tile transfers between near and far memory, every element
+/// counted, every capacity checked. The CPU and CUDA machines run the same walks (pantile/core/walk.hpp).
+///
+///     using namespace pantile::simulator;
+///     experiment e;
+///     e.what = workload::square(4096, 128);              // one head, N = 4096, d = 128
+///     e.plan = {128, 64};                                // row tile, key tile
+///     e.near = near_memory::of_bytes(227 * 1024, dtype::bf16);
+///     run_result r = run(find_algorithm("fa2"), e);      // r.moved[tensor::k].reads, r.moved.bytes(dtype::bf16) …
+///
+/// counts.hpp        tensors, element types, counts
+/// workload.hpp      sizes and masks
+/// near_memory.hpp   scratchpads that refuse what does not fit
+/// processor.hpp     what algorithms are written against
+/// algorithm.hpp     the algorithms there are, and the interface of a new one
+/// run.hpp           one run: counting, or computing too
+/// tiles.hpp         tile sizes that fit
+/// check.hpp         random runs against closed forms
+/// format.hpp        results as text and JSON
+#pragma once
+
+#include <pantile/simulator/algorithm.hpp>
+#include <pantile/simulator/check.hpp>
+#include <pantile/simulator/counts.hpp>
+#include <pantile/simulator/format.hpp>
+#include <pantile/simulator/near_memory.hpp>
+#include <pantile/simulator/processor.hpp>
+#include <pantile/simulator/run.hpp>
+#include <pantile/simulator/tiles.hpp>
+#include <pantile/simulator/workload.hpp>

@@ -1,0 +1,45 @@
+/// \file
+/// An algorithm of the simulator: a walk on a processor, and its closed form. One file each in simulator/src/algorithms;
+/// algorithm_list.cpp names them. Yours may live anywhere: every call of the library takes an algorithm.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <pantile/simulator/processor.hpp>
+
+namespace pantile::simulator {
+
+class algorithm {
+  public:
+    virtual ~algorithm() = default;
+
+    [[nodiscard]] virtual std::string_view name() const = 0;
+    /// One line: what it does, and where it is published.
+    [[nodiscard]] virtual std::string_view summary() const = 0;
+    [[nodiscard]] virtual bool has(pass p) const = 0;
+    /// Does it read tile sizes from the plan? (The unfused algorithm has none.)
+    [[nodiscard]] virtual bool tiled() const { return true; }
+    /// Does it honour a block mask by skipping blocks?
+    [[nodiscard]] virtual bool block_sparse() const { return true; }
+
+    /// Does all the work of one pass on `p`. Throws does_not_fit when the live tiles exceed near memory.
+    virtual void run(processor& p, const workload& w, pass which, const tile_plan& plan) const = 0;
+    /// The traffic of `run` in closed form, written without the schedule that `run` walks.
+    [[nodiscard]] virtual counts formula(const workload& w, pass which, const tile_plan& plan) const = 0;
+    /// The tiles that the publication prints for near memory of `m` elements; none if it prints no rule.
+    [[nodiscard]] virtual std::optional<tile_plan> published_tiles(const workload& w, pass which, index_t m) const;
+
+  protected:
+    algorithm() = default;
+    algorithm(const algorithm&) = default;
+    algorithm& operator=(const algorithm&) = default;
+};
+
+/// Every algorithm of the library, in the order in which they are told about.
+[[nodiscard]] const std::vector<const algorithm*>& algorithms();
+/// Throws invalid_argument, listing the names there are.
+[[nodiscard]] const algorithm& find_algorithm(std::string_view name);
+
+} // namespace pantile::simulator

@@ -1,0 +1,34 @@
+/// \file
+/// Results as text for people and as JSON for programs.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <pantile/simulator/check.hpp>
+#include <pantile/simulator/run.hpp>
+
+namespace pantile::simulator {
+
+/// Columns padded to their widest cell; the first is flush left, the others flush right. The first row is the heading.
+[[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows);
+/// 1234567 -> "1,234,567".
+[[nodiscard]] std::string grouped(index_t n);
+/// "545.26 MB": decimal units, as vendors count bandwidth.
+[[nodiscard]] std::string human_bytes(double bytes);
+
+/// "128" -> 128, "16K" -> 16384, "1M", "2G": binary multiples. Throws invalid_argument naming `what`.
+[[nodiscard]] index_t parse_size(std::string_view text, std::string_view what);
+/// Near memory: "64K" is elements, the M of the papers; "227KB" is bytes at the widths of a call on `type`.
+[[nodiscard]] near_memory parse_near(std::string_view text, dtype type);
+/// "full", "causal", "causal-top-left", "window:LEFT:RIGHT" ("all" lifts a side), each also with "@OFFSET".
+[[nodiscard]] mask parse_mask(std::string_view text);
+
+/// A table of per-tensor reads and writes in elements and bytes, and what the run held and computed.
+[[nodiscard]] std::string run_text(const algorithm& a, const experiment& e, const run_result& r);
+[[nodiscard]] std::string run_json(const algorithm& a, const experiment& e, const run_result& r);
+[[nodiscard]] std::string check_text(const check_result& r, std::uint64_t seed);
+[[nodiscard]] std::string check_json(const check_result& r, std::uint64_t seed);
+
+} // namespace pantile::simulator

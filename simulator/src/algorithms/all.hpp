@@ -1,0 +1,18 @@
+/// \file
+/// One function a file of this folder; algorithm_list.cpp puts them in order.
+#pragma once
+
+#include <pantile/simulator/algorithm.hpp>
+
+namespace pantile::simulator {
+
+const algorithm* standard();
+const algorithm* fa1();
+const algorithm* fa1_lazy();
+const algorithm* fa2();
+const algorithm* fa2_printed();
+const algorithm* fa2_recompute();
+const algorithm* split_keys();
+const algorithm* small_cache();
+
+} // namespace pantile::simulator

@@ -1,0 +1,43 @@
+/// \file
+/// The options that describe a call: sizes, mask, tiles, near memory. Shared by the verbs.
+#pragma once
+
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include <pantile/simulator.hpp>
+
+namespace pantile::simulator::tool {
+
+struct call_options {
+    std::string algorithm = "fa2";
+    std::string pass = "forward";
+    std::string n = "4096";
+    std::string q_len;
+    std::string k_len;
+    index_t head_dim = 128;
+    index_t value_dim = -1;
+    index_t batch = 1;
+    index_t heads = 1;
+    index_t kv_heads = -1;
+    bool packed = false;
+    std::string mask = "full";
+    std::string type = "bf16";
+    std::string tiles;
+    index_t splits = 1;
+    std::string near;
+    int stages = 1;
+    bool separate_p = false;
+
+    void add_sizes(CLI::App& verb);
+    void add_algorithm(CLI::App& verb);
+    void add_tiles(CLI::App& verb);
+
+    [[nodiscard]] workload what() const;
+    [[nodiscard]] simulator::pass which() const;
+    /// Everything, tiles included.
+    [[nodiscard]] experiment make(const simulator::algorithm& a) const;
+};
+
+} // namespace pantile::simulator::tool
