@@ -6,6 +6,9 @@
 # newer compiler must not break a user's build.
 function(pantile_warnings target)
   set(flags -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    list(APPEND flags -Wno-restrict) # false alarms on std::string's operator+ (GCC bug 105651)
+  endif()
   if(PANTILE_DEVELOPER)
     list(APPEND flags -Werror)
   endif()
