@@ -11,6 +11,8 @@ namespace pantile::cpu {
 namespace {
 
 constexpr index_t alignment = 64;
+// More than this a thread is given back after the call. Its page faults do not matter beside the work that needs it.
+constexpr index_t most_kept = index_t{4} << 20;
 
 struct aligned_delete {
     void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{alignment}); }
@@ -44,14 +46,17 @@ std::byte* thread_scratch(index_t bytes) {
 
 workspace::workspace(std::span<std::byte> given, index_t threads, index_t bytes_a_thread, index_t shared_bytes)
     : bytes_a_thread_(core::round_up(bytes_a_thread, alignment)) {
-    if (given.empty()) {
+    const index_t needed = bytes(threads, bytes_a_thread, shared_bytes);
+    if (given.empty() && bytes_a_thread <= most_kept && shared_bytes <= most_kept) {
         // The caller's thread owns what all threads share: apart from its scratch, which it uses at the same time.
         static thread_local block common;
         if (shared_bytes > 0) shared_ = common.at_least(shared_bytes);
         return;
     }
-    const index_t needed = bytes(threads, bytes_a_thread, shared_bytes);
-    if (static_cast<index_t>(given.size()) < needed) {
+    if (given.empty()) {
+        own_ = std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(needed));
+        given = {own_.get(), static_cast<std::size_t>(needed)};
+    } else if (static_cast<index_t>(given.size()) < needed) {
         throw invalid_argument("pantile: options.workspace has " + std::to_string(given.size()) +
                                " bytes, this call needs " + std::to_string(needed) +
                                " (explain reports it as workspace_bytes)");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 
 #include <pantile/core/macros.hpp>
@@ -16,8 +17,8 @@ namespace pantile::cpu {
 /// The pieces of one call's work memory: one a thread, and one that all threads share.
 class workspace {
   public:
-    /// In `given`, or, where that is empty, in the library's own memory. Throws invalid_argument if `given` is not empty
-    /// and too small.
+    /// In `given`, or, where that is empty, in the library's own memory: kept by the threads for the next call while it is
+    /// small, else allocated for this call alone. Throws invalid_argument if `given` is not empty and too small.
     workspace(std::span<std::byte> given, index_t threads, index_t bytes_a_thread, index_t shared_bytes);
 
     /// Memory for the calling thread, which is number `thread` of the call's.
@@ -29,7 +30,8 @@ class workspace {
     [[nodiscard]] static index_t bytes(index_t threads, index_t bytes_a_thread, index_t shared_bytes);
 
   private:
-    std::byte* given_ = nullptr; // aligned; null: the library's own
+    std::unique_ptr<std::byte[]> own_; // large scratch of this call alone
+    std::byte* given_ = nullptr;       // aligned; null: the threads' kept scratch
     std::byte* shared_ = nullptr;
     index_t bytes_a_thread_ = 0;
 };
