@@ -49,6 +49,8 @@ double smallest(dtype t) {
     return 0.0;
 }
 
+double smallest_normal(dtype t) { return smallest(t) / (2.0 * unit_roundoff(t)); }
+
 dtype compute_dtype(dtype t) { return t == dtype::f64 ? dtype::f64 : dtype::f32; }
 
 double rounded(double x, dtype t) {
@@ -139,7 +141,7 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
 
     const double u = unit_roundoff(compute);
     const double u_out = unit_roundoff(out);
-    const double tiny = 2.0 * smallest(out) + static_cast<double>(c.k_len) * smallest(compute);
+    const double underflow = static_cast<double>(c.k_len) * smallest_normal(compute);
     r.out.allowed = tensor<double>(c.lse_extent());
     r.lse.allowed = tensor<double>(c.lse_extent());
     for (index_t b = 0; b < c.batch; ++b) {
@@ -165,7 +167,7 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
                 const double lse = r.lse.expected(b, h, i);
                 const double lse_size = std::isfinite(lse) ? std::abs(lse) : 0.0;
                 r.out.allowed(b, h, i) = 2.0 * largest(plain_out, r.out.expected, b, h, i) + 4.0 * u_out * max_v +
-                                         u * (noise + 2.0 * drift) + tiny;
+                                         u * (noise + 2.0 * drift) + underflow * (1.0 + max_v) + 2.0 * smallest(out);
                 r.lse.allowed(b, h, i) = 2.0 * largest(plain_lse, r.lse.expected, b, h, i) +
                                          u * (4.0 * (1.0 + lse_size) + p_rho.norm() + 2.0 * std::abs(p_x.sum()));
             }
@@ -210,6 +212,9 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
         for (index_t i = 0; i < to.extent[2]; ++i)
             for (index_t x = 0; x < to.extent[3]; ++x) to(b, h, i, x) += m(i, x);
     };
+    double lever = 0.0; // what one probability can be multiplied by on its way into a gradient
+    // delta is summed from an out that was rounded to the inputs' type.
+    const double delta_ulps = 4.0 + (t == compute_dtype(t) ? 0.0 : unit_roundoff(t) / unit_roundoff(compute_dtype(t)));
     const auto squared = [](const dense& m) -> dense { return m.cwiseProduct(m); };
     for (index_t b = 0; b < c.batch; ++b) {
         for (index_t h = 0; h < c.q_heads; ++h) {
@@ -222,6 +227,12 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
             const vector delta_size = out.cwiseAbs().cwiseProduct(dout.cwiseAbs()).rowwise().sum();
             const dense dp = (dout * w.v.transpose()).cwiseProduct(w.s.weight);
             const dense dp_size = (dout.cwiseAbs() * w.v.cwiseAbs().transpose()).cwiseProduct(w.s.weight.cwiseAbs());
+            if (dp.size() > 0 && dout.size() > 0) {
+                const double ds_size = dp_size.maxCoeff() + delta_size.maxCoeff();
+                const double inputs = std::max(w.q.cwiseAbs().sum(), w.k.cwiseAbs().sum());
+                lever =
+                    std::max({lever, dout.cwiseAbs().maxCoeff(), ds_size * w.s.slope.cwiseAbs().maxCoeff() * inputs});
+            }
             const dense ds = w.s.p.cwiseProduct(dp.colwise() - delta).cwiseProduct(w.s.slope);
             const dense p_slope = w.s.p.cwiseProduct(w.s.slope.cwiseAbs());
             vector lse = w.s.lse.cwiseAbs();
@@ -231,11 +242,11 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
             const dense ds_noise = ds.cwiseAbs().cwiseProduct(w.rho) + 2.0 * p_slope.cwiseProduct(dp_size);
             const dense x_ds = 2.0 * w.x.cwiseProduct(ds);
             // A row's error of lse and of delta is common to the row: it scales dQ, and adds up by size in dK and dV.
-            const dense by_row = lse.asDiagonal() * ds.cwiseAbs() + (4.0 * delta_size).asDiagonal() * p_slope;
+            const dense by_row = lse.asDiagonal() * ds.cwiseAbs() + (delta_ulps * delta_size).asDiagonal() * p_slope;
             add(noise_q, b, h, squared(ds_noise) * squared(w.k));
             add(drift_q, b, h,
                 (x_ds * w.k).cwiseAbs() + lse.asDiagonal() * (ds * w.k).cwiseAbs() +
-                    (4.0 * delta_size).asDiagonal() * (p_slope * w.k).cwiseAbs());
+                    (delta_ulps * delta_size).asDiagonal() * (p_slope * w.k).cwiseAbs());
             add(noise_k, b, g, squared(ds_noise).transpose() * squared(w.q));
             add(drift_k, b, g, (x_ds.transpose() * w.q).cwiseAbs() + by_row.transpose() * w.q.cwiseAbs());
             add(noise_v, b, g, squared(weighted.cwiseProduct(w.rho)).transpose() * squared(dout));
@@ -249,7 +260,7 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
     const double u_gradient = unit_roundoff(gradient);
     const double terms =
         static_cast<double>(std::max(c.q_len * (c.q_heads / std::max<index_t>(c.kv_heads, 1)), c.k_len));
-    const double tiny = 2.0 * smallest(gradient) + (1.0 + terms) * smallest(compute_dtype(t));
+    const double tiny = 2.0 * smallest(gradient) + (1.0 + terms) * smallest_normal(compute_dtype(t)) * (1.0 + lever);
     const auto close = [&](row_bounds& bounds, const tensor<double>& plain, const tensor<double>& noise,
                            const tensor<double>& drift) {
         const extents e = bounds.expected.extent;

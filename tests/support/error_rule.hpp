@@ -16,9 +16,10 @@ namespace pantile::test {
 
 enum class dtype : unsigned char { f64, f32, f16, bf16 };
 [[nodiscard]] const char* name(dtype t);
-[[nodiscard]] double unit_roundoff(dtype t); ///< half the distance from 1 to the next number
-[[nodiscard]] double smallest(dtype t);      ///< smallest subnormal
-[[nodiscard]] dtype compute_dtype(dtype t);  ///< f64 for f64, else f32
+[[nodiscard]] double unit_roundoff(dtype t);   ///< half the distance from 1 to the next number
+[[nodiscard]] double smallest(dtype t);        ///< smallest subnormal
+[[nodiscard]] double smallest_normal(dtype t); ///< below it probabilities may become 0
+[[nodiscard]] dtype compute_dtype(dtype t);    ///< f64 for f64, else f32
 [[nodiscard]] double rounded(double x, dtype t);
 [[nodiscard]] tensor<double> rounded(const tensor<double>& x, dtype t);
 
@@ -38,7 +39,7 @@ struct backward_bounds {
 /// Bounds for a call whose inputs (exact in `in`) have type `t` and whose output has type `out`.
 [[nodiscard]] forward_bounds bound_forward(const attention_case& c, const attention_inputs& in, dtype t, dtype out,
                                            p_rounding p = p_rounding::none);
-/// Bounds for gradients of type `gradient` computed in compute_dtype(t), from out and lse of a forward call in the same.
+/// Bounds for gradients of type `gradient` computed in compute_dtype(t), from lse in that type and out in type t.
 [[nodiscard]] backward_bounds bound_backward(const attention_case& c, const attention_inputs& in, dtype t,
                                              dtype gradient);
 

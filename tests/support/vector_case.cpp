@@ -8,13 +8,10 @@ namespace pantile::test {
 
 using nlohmann::json;
 
-tensor<double> read_tensor(const std::filesystem::path& file) {
-    const npy::array a = npy::read(file);
-    if (a.shape.size() > 4)
-        throw case_error(file.string() + ": has " + std::to_string(a.shape.size()) + " axes, served are 4");
-    extents e{1, 1, 1, 1};
-    std::copy(a.shape.begin(), a.shape.end(), e.end() - static_cast<std::ptrdiff_t>(a.shape.size()));
+tensor<double> as_doubles(const npy::array& a, const extents& e) {
     tensor<double> t(e);
+    if (t.data.size() != static_cast<std::size_t>(a.size()))
+        throw case_error("an array has not the size it should have");
     const auto take = [&](const auto& values) {
         for (std::size_t n = 0; n < values.size(); ++n) t.data[n] = static_cast<double>(values[n]);
     };
@@ -39,6 +36,16 @@ tensor<double> read_tensor(const std::filesystem::path& file) {
         break;
     }
     return t;
+}
+
+tensor<double> read_tensor(const std::filesystem::path& file) {
+    const npy::array a = npy::read(file);
+    if (a.shape.size() > 4) {
+        throw case_error(file.string() + ": has " + std::to_string(a.shape.size()) + " axes, served are 4");
+    }
+    extents e{1, 1, 1, 1};
+    std::copy(a.shape.begin(), a.shape.end(), e.end() - static_cast<std::ptrdiff_t>(a.shape.size()));
+    return as_doubles(a, e);
 }
 
 namespace {
@@ -68,7 +75,7 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
                                             "scale",   "softcap", "block_rows",  "block_cols",   "inputs",
                                             "outputs", "name",    "description", "seed",         "comment"};
         if (std::find(std::begin(known), std::end(known), key) == std::end(known)) {
-            throw case_error("unknown field \"" + key + "\" in case.json");
+            throw unknown_feature("unknown field \"" + key + "\" in case.json");
         }
     }
 
@@ -80,7 +87,7 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
         for (const auto& [key, value] : inputs.items()) {
             static const char* const known[] = {"Q", "K", "V", "dO", "alibi_slopes", "sinks", "bias", "block_mask"};
             if (std::find(std::begin(known), std::end(known), key) == std::end(known)) {
-                throw case_error("unknown input \"" + key + "\"");
+                throw unknown_feature("unknown input \"" + key + "\"");
             }
         }
         const auto path_of = [&](const json& listed, const char* role) {
@@ -126,10 +133,10 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
             if (left >= 0) c.left = left;
             if (right >= 0) c.right = right;
         } else if (mask != "full") {
-            throw case_error("unknown mask \"" + mask + "\"");
+            throw unknown_feature("unknown mask \"" + mask + "\"");
         }
         const std::string align = j.value("align", std::string("bottom_right"));
-        if (align != "bottom_right" && align != "top_left") throw case_error("unknown align \"" + align + "\"");
+        if (align != "bottom_right" && align != "top_left") throw unknown_feature("unknown align \"" + align + "\"");
         c.align = align == "top_left" ? anchor::top_left : anchor::bottom_right;
         c.scale = j.value("scale", 1.0 / std::sqrt(static_cast<double>(std::max<index_t>(c.head_dim, 1))));
         c.softcap = j.value("softcap", 0.0);

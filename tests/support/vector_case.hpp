@@ -21,13 +21,22 @@ struct vector_case {
     bool has_backward = false;
 };
 
-/// A case that cannot be read, or that asks for something unknown; the text says what.
+/// A case that cannot be read or contradicts itself; the text says what.
 class case_error : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;
 };
 
-/// Numbers of any element type as doubles. `rank` axes are wanted; missing ones are added in front.
+/// A case that asks for something that its reader does not know.
+class unknown_feature : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+/// Numbers of any element type as doubles, in an extent of as many elements.
+[[nodiscard]] tensor<double> as_doubles(const npy::array& a, const extents& e);
+
+/// A file's numbers as doubles; missing axes are added in front.
 [[nodiscard]] tensor<double> read_tensor(const std::filesystem::path& file);
 
 /// Reads a folder. Throws case_error or npy::error.

@@ -1,0 +1,64 @@
+#include <pantile/attention.hpp>
+
+#include "backend.hpp"
+
+namespace pantile::conformance {
+namespace {
+
+options options_of(const attention_case& c) {
+    options o;
+    o.mask.left = c.left.value_or(unbounded);
+    o.mask.right = c.right.value_or(unbounded);
+    o.mask.offset = c.offset;
+    o.mask.align = c.align == test::anchor::top_left       ? alignment::top_left
+                   : c.align == test::anchor::bottom_right ? alignment::bottom_right
+                                                           : alignment::explicit_offset;
+    o.scale = c.scale;
+    o.key_lengths = c.key_lengths;
+    return o;
+}
+
+template <class T>
+results run(const attention_case& c, const attention_inputs& in, layout l, bool backward) {
+    using row = std::conditional_t<std::is_same_v<T, double>, double, float>;
+    const options o = options_of(c);
+    const test::stored<T> q(in.q, l);
+    const test::stored<T> k(in.k, l);
+    const test::stored<T> v(in.v, l);
+    test::stored<T> out(c.out_extent(), l);
+    test::stored<row> lse(c.lse_extent(), layout::bhsd);
+    attention(q.view(), k.view(), v.view(), out.view(), lse.rows(), o);
+    results r{out.values(), lse.values(), {}, {}, {}};
+    if (backward) {
+        const test::stored<T> dout(in.dout, l);
+        test::stored<T> dq(c.q_extent(), l);
+        test::stored<T> dk(c.k_extent(), l);
+        test::stored<T> dv(c.v_extent(), l);
+        const test::stored<T>& fixed_out = out;
+        const test::stored<row>& fixed_lse = lse;
+        attention_backward(q.view(), k.view(), v.view(), fixed_out.view(), fixed_lse.rows(), dout.view(), dq.view(),
+                           dk.view(), dv.view(), o);
+        r.dq = dq.values();
+        r.dk = dk.values();
+        r.dv = dv.values();
+    }
+    return r;
+}
+
+} // namespace
+
+results run_on_cpu(const attention_case& c, const attention_inputs& in, dtype t, layout l, bool backward) {
+    switch (t) {
+    case dtype::f64:
+        return run<double>(c, in, l, backward);
+    case dtype::f32:
+        return run<float>(c, in, l, backward);
+    case dtype::f16:
+        return run<float16>(c, in, l, backward);
+    case dtype::bf16:
+        return run<bfloat16>(c, in, l, backward);
+    }
+    return {};
+}
+
+} // namespace pantile::conformance

@@ -1,0 +1,137 @@
+#include "checks.hpp"
+
+#include <exception>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+#include <pantile/error.hpp>
+
+#include <support/vector_case.hpp>
+
+namespace pantile::conformance {
+
+using test::backward_bounds;
+using test::forward_bounds;
+using test::row_bounds;
+using test::verdict;
+
+void require_served(const attention_case& c) {
+    std::string needs;
+    const auto note = [&](bool needed, const char* feature) {
+        if (needed) needs += (needs.empty() ? "" : ", ") + std::string(feature);
+    };
+    note(c.softcap != 0.0, "softcap");
+    note(!c.slopes.empty(), "ALiBi");
+    note(!c.bias.empty(), "bias");
+    note(!c.sinks.empty(), "sinks");
+    note(!c.block_mask.empty(), "block mask");
+    if (!needs.empty()) throw unsupported_feature{needs};
+}
+
+namespace {
+
+/// The same distance for every element, relative above 1.
+row_bounds uniform_bounds(const tensor<double>& expected, double tolerance) {
+    row_bounds r{expected, tensor<double>({expected.extent[0], expected.extent[1], expected.extent[2], 1})};
+    r.allowed.for_each([&](index_t b, index_t h, index_t i, index_t) {
+        double size = 1.0;
+        for (index_t x = 0; x < expected.extent[3]; ++x) {
+            const double e = std::abs(expected(b, h, i, x));
+            if (std::isfinite(e)) size = std::max(size, e);
+        }
+        r.allowed(b, h, i) = tolerance * size;
+    });
+    return r;
+}
+
+/// Every tensor of a result against its bound: the worst one speaks.
+class comparison {
+  public:
+    void hold(const tensor<double>& actual, const row_bounds& bounds, const char* what) {
+        const verdict v = test::within(actual, bounds, what);
+        if (v.ok || v.worst <= worst_) return;
+        worst_ = v.worst;
+        text_ = v.text;
+    }
+    [[nodiscard]] report result() const {
+        if (text_.empty()) return {};
+        return {outcome::failed, text_};
+    }
+
+  private:
+    double worst_ = 0.0;
+    std::string text_;
+};
+
+void hold_all(comparison& c, const results& r, const forward_bounds& f, const backward_bounds* g) {
+    c.hold(r.out, f.out, "O");
+    c.hold(r.lse, f.lse, "LSE");
+    if (g == nullptr) return;
+    c.hold(r.dq, g->dq, "dQ");
+    c.hold(r.dk, g->dk, "dK");
+    c.hold(r.dv, g->dv, "dV");
+}
+
+} // namespace
+
+report check(const expectation& e, const settings& s) {
+    const attention_case& c = e.problem;
+    const dtype type = s.type.value_or(e.type);
+    const bool backward = e.backward;
+    const bool own_type = type == e.type;
+
+    attention_inputs in = e.inputs;
+    if (!own_type) {
+        for (tensor<double>* x : {&in.q, &in.k, &in.v, &in.dout}) *x = rounded(*x, type);
+    }
+    const results r = s.run(c, in, type, e.memory, backward);
+
+    comparison compare;
+    if (own_type && e.tolerance > 0.0) {
+        compare.hold(r.out, uniform_bounds(e.stored.out, e.tolerance), "Y");
+        return compare.result();
+    }
+
+    // By the error rule, around the stored answers; in another type around the reference on the rounded inputs, once the
+    // reference is known to agree with what is stored.
+    forward_bounds f = bound_forward(c, in, type, type);
+    backward_bounds g;
+    if (backward) g = bound_backward(c, in, type, type);
+    if (own_type) {
+        f.out.expected = e.stored.out;
+        if (!e.stored.lse.empty()) f.lse.expected = e.stored.lse;
+        if (backward) {
+            g.dq.expected = e.stored.dq;
+            g.dk.expected = e.stored.dk;
+            g.dv.expected = e.stored.dv;
+        }
+    } else {
+        const auto reference = test::plain_forward<double>(c, e.inputs);
+        const double tolerance = e.tolerance > 0.0 ? e.tolerance : 1e-11;
+        const verdict v = within(reference.out, uniform_bounds(e.stored.out, tolerance), "the reference's O");
+        if (!v.ok) return {outcome::failed, v.text};
+    }
+    hold_all(compare, r, f, backward ? &g : nullptr);
+    return compare.result();
+}
+
+report run_case(const std::filesystem::path& folder, const settings& s) {
+    try {
+        std::ifstream file(folder / "case.json");
+        const nlohmann::json j = nlohmann::json::parse(file);
+        const bool onnx = j.contains("attributes") || j.contains("opset");
+        const expectation e = onnx ? read_onnx_case(folder) : read_float64_case(folder);
+        if (s.run == nullptr) return {outcome::unsupported, "this build has no backend \"" + s.backend + "\""};
+        return check(e, s);
+    } catch (const unsupported_feature& u) {
+        return {outcome::unsupported, u.text};
+    } catch (const test::unknown_feature& u) {
+        return {outcome::unsupported, u.what()};
+    } catch (const unsupported& u) {
+        return {outcome::unsupported, u.what()};
+    } catch (const std::exception& e) {
+        return {outcome::failed, e.what()};
+    }
+}
+
+} // namespace pantile::conformance

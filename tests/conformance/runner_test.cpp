@@ -1,0 +1,210 @@
+// The runner on cases made on the spot: what it maps onto the page, what it refuses, that it notices wrong answers.
+#include <fstream>
+#include <functional>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <npy.hpp>
+
+#include <support/data.hpp>
+#include <support/scratch_folder.hpp>
+
+#include "conformance.hpp"
+
+namespace pantile::conformance {
+namespace {
+
+using testing::HasSubstr;
+
+void put(const std::filesystem::path& file, const tensor<double>& t, bool as_float) {
+    const std::vector<std::int64_t> shape(t.extent.begin(), t.extent.end());
+    const std::vector<float> narrow(t.data.begin(), t.data.end());
+    npy::write(file, as_float ? npy::make(shape, narrow.data()) : npy::make(shape, t.data.data()));
+}
+
+/// A case in a folder of its own: written, changed, run.
+class runner : public testing::Test {
+  protected:
+    static attention_case plain_problem() {
+        attention_case c;
+        c.batch = 2;
+        c.kv_heads = 2;
+        c.q_heads = 4;
+        c.q_len = 3;
+        c.k_len = 5;
+        c.head_dim = 4;
+        c.value_dim = 6;
+        c.scale = 0.5;
+        return c;
+    }
+    void describe(const std::string& json) const { std::ofstream(folder / "case.json") << json; }
+    /// Writes inputs and right answers.
+    void write(bool onnx) {
+        const attention_inputs in =
+            test::make_inputs(problem, onnx ? dtype::f32 : dtype::f64, test::data_kind::normal, 5);
+        const auto forward = test::plain_forward<double>(problem, in);
+        put(folder / "Q.npy", in.q, onnx);
+        put(folder / "K.npy", in.k, onnx);
+        put(folder / "V.npy", in.v, onnx);
+        put(folder / (onnx ? "Y.npy" : "O.npy"), forward.out, onnx);
+        if (onnx) return;
+        const auto backward = test::plain_backward<double>(problem, in);
+        put(folder / "LSE.npy", forward.lse, false);
+        put(folder / "dO.npy", in.dout, false);
+        put(folder / "dQ.npy", backward.dq, false);
+        put(folder / "dK.npy", backward.dk, false);
+        put(folder / "dV.npy", backward.dv, false);
+    }
+    [[nodiscard]] report run(std::optional<dtype> type = {}) const {
+        return run_case(folder.path(), {run_on_cpu, "cpu", type});
+    }
+
+    static constexpr const char* onnx_inputs = R"("inputs": {"Q": "Q.npy", "K": "K.npy", "V": "V.npy")";
+    static constexpr const char* onnx_outputs = R"("outputs": {"Y": "Y.npy"})";
+    [[nodiscard]] static std::string onnx(const std::string& attributes, const std::string& more_inputs = "") {
+        return R"({"opset": 24, "attributes": {)" + attributes + "}, " + onnx_inputs + more_inputs + "}, " +
+               onnx_outputs + "}";
+    }
+
+    attention_case problem = plain_problem();
+    test::scratch_folder folder;
+};
+
+TEST_F(runner, passes_a_float64_case_with_few_fields) {
+    write(false);
+    describe(R"({"mask": "full"})");
+    EXPECT_EQ(run().text, "");
+    EXPECT_EQ(run().result, outcome::passed);
+    for (const dtype t : {dtype::f32, dtype::f16, dtype::bf16}) EXPECT_EQ(run(t).text, "") << test::name(t);
+}
+
+TEST_F(runner, notices_each_wrong_tensor) {
+    for (const char* role : {"O", "LSE", "dQ", "dK", "dV"}) {
+        write(false);
+        describe(R"({"mask": "full"})");
+        const auto file = folder / (std::string(role) + ".npy");
+        npy::array a = npy::read(file);
+        std::vector<double> values = a.as<double>();
+        values[3] += 1e-9;
+        npy::write(file, npy::make(a.shape, values.data()));
+        EXPECT_EQ(run().result, outcome::failed) << role;
+        EXPECT_THAT(run().text, HasSubstr(std::string(role) + "("));
+        EXPECT_THAT(run().text, HasSubstr("allowed"));
+    }
+}
+
+TEST_F(runner, notices_a_wrong_mask) {
+    write(false);
+    describe(R"({"mask": "causal"})");
+    EXPECT_EQ(run().result, outcome::failed);
+    EXPECT_EQ(run(dtype::f32).result, outcome::failed);
+}
+
+TEST_F(runner, names_what_is_not_served) {
+    write(false);
+    describe(R"({"softcap": 2.0})");
+    EXPECT_EQ(run().result, outcome::unsupported);
+    EXPECT_EQ(run().text, "softcap");
+    describe(R"({"colour": "blue"})");
+    EXPECT_EQ(run().result, outcome::unsupported);
+    EXPECT_THAT(run().text, HasSubstr("colour"));
+    describe(R"({"mask": "spiral"})");
+    EXPECT_EQ(run().result, outcome::unsupported);
+    EXPECT_EQ(run_case(folder.path(), {nullptr, "cuda", {}}).result, outcome::unsupported);
+}
+
+TEST_F(runner, says_what_is_wrong_with_a_case) {
+    write(false);
+    describe("{ not json");
+    EXPECT_EQ(run().result, outcome::failed);
+    describe(R"({"shape": {"batch": 7}})");
+    EXPECT_THAT(run().text, HasSubstr("batch is 7 in case.json, 2 in the arrays"));
+    describe("{}");
+    std::filesystem::remove(folder / "V.npy");
+    EXPECT_THAT(run().text, HasSubstr("has no V"));
+    EXPECT_EQ(run().result, outcome::failed);
+}
+
+TEST_F(runner, serves_empty_tensors) {
+    problem.q_len = 0;
+    write(false);
+    describe("{}");
+    EXPECT_EQ(run().text, "");
+    problem.q_len = 3;
+    problem.k_len = 0;
+    write(false);
+    EXPECT_EQ(run().text, "");
+}
+
+/// A mask array that shows pair (b, i, j) where `shows` says so.
+void put_mask(const std::filesystem::path& file, const attention_case& c, index_t columns,
+              const std::function<bool(index_t, index_t, index_t)>& shows, bool boolean) {
+    std::vector<unsigned char> bits;
+    std::vector<float> numbers;
+    for (index_t b = 0; b < c.batch; ++b)
+        for (index_t i = 0; i < c.q_len; ++i)
+            for (index_t j = 0; j < columns; ++j) {
+                bits.push_back(shows(b, i, j) ? 1 : 0);
+                numbers.push_back(shows(b, i, j) ? 0.0F : -HUGE_VALF);
+            }
+    const std::vector<std::int64_t> shape{c.batch, 1, c.q_len, columns};
+    npy::write(file, boolean ? npy::make(npy::type::b1, shape, bits.data()) : npy::make(shape, numbers.data()));
+}
+
+TEST_F(runner, recognises_masks_that_are_bands) {
+    const auto mask = [&](index_t columns, bool boolean, const std::function<bool(index_t, index_t, index_t)>& shows) {
+        put_mask(folder / "attn_mask.npy", problem, columns, shows, boolean);
+        describe(onnx("", R"(, "attn_mask": "attn_mask.npy")"));
+        return run();
+    };
+    for (const bool boolean : {true, false}) {
+        write(true);
+        EXPECT_EQ(mask(5, boolean, [](index_t, index_t, index_t) { return true; }).text, "");
+        problem.key_lengths = {4, 2}; // padding, a length a batch
+        write(true);
+        EXPECT_EQ(mask(5, boolean, [](index_t b, index_t, index_t j) { return j < (b == 0 ? 4 : 2); }).text, "");
+        problem.key_lengths = {3, 3}; // a mask that is shorter than the keys
+        write(true);
+        EXPECT_EQ(mask(3, boolean, [](index_t, index_t, index_t) { return true; }).text, "");
+        problem.key_lengths.clear();
+        problem.right = 0; // a triangle
+        problem.align = test::anchor::explicit_offset;
+        problem.offset = 1;
+        write(true);
+        EXPECT_EQ(mask(5, boolean, [](index_t, index_t i, index_t j) { return j <= i + 1; }).text, "");
+        EXPECT_EQ(mask(5, boolean, [](index_t, index_t i, index_t j) { return j <= i; }).result, outcome::failed);
+        problem = plain_problem();
+        EXPECT_EQ(mask(5, boolean, [](index_t, index_t i, index_t j) { return (i + j) % 2 == 0; }).result,
+                  outcome::unsupported);
+    }
+    const std::vector<float> added(15, 0.5F);
+    npy::write(folder / "attn_mask.npy", npy::make({3, 5}, added.data()));
+    EXPECT_THAT(run().text, HasSubstr("bias"));
+}
+
+TEST_F(runner, follows_onnx_causal_offsets) {
+    problem.right = 0;
+    problem.align = test::anchor::top_left;
+    write(true);
+    describe(onnx(R"("is_causal": 1)"));
+    EXPECT_EQ(run().text, "");
+    problem.align = test::anchor::bottom_right; // nonpad_kv_seqlen: the last row stands at the last key that counts
+    problem.key_lengths = {4, 3};
+    write(true);
+    npy::write(folder / "n.npy", npy::make({2}, std::vector<std::int64_t>{4, 3}.data()));
+    describe(onnx(R"("is_causal": 1)", R"(, "nonpad_kv_seqlen": "n.npy")"));
+    EXPECT_EQ(run().text, "");
+    for (const dtype t : {dtype::f64, dtype::f16, dtype::bf16}) EXPECT_EQ(run(t).text, "") << test::name(t);
+}
+
+TEST_F(runner, names_unknown_onnx_attributes) {
+    write(true);
+    describe(onnx(R"("sliding_window": 3)"));
+    EXPECT_EQ(run().result, outcome::unsupported);
+    EXPECT_EQ(run().text, "attribute sliding_window");
+    describe(onnx("", R"(, "block_table": "x.npy")"));
+    EXPECT_EQ(run().text, "input block_table");
+}
+
+} // namespace
+} // namespace pantile::conformance
