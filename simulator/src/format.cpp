@@ -197,6 +197,40 @@ std::string run_json(const algorithm& a, const experiment& e, const run_result& 
     return j.dump(2) + '\n';
 }
 
+std::string plan_text(const algorithm& a, const experiment& e, const std::vector<tile_choice>& choices) {
+    const bool elements = e.near.counts_elements();
+    const bool registers = e.near.accumulator_bytes > 0;
+    std::vector<std::vector<std::string>> rows{{"rows x keys", elements ? "elements held" : "bytes held"}};
+    if (registers) rows.front().push_back("in registers");
+    for (const char* heading : {"reads", "writes", "moved"}) rows.front().emplace_back(heading);
+    for (const tile_choice& c : choices) {
+        rows.push_back(
+            {std::to_string(c.plan.row_tile) + " x " + std::to_string(c.plan.key_tile), grouped(c.needs.bytes)});
+        if (registers) rows.back().push_back(grouped(c.needs.register_bytes));
+        rows.back().push_back(grouped(c.elements.reads));
+        rows.back().push_back(grouped(c.elements.writes));
+        rows.back().push_back(human_bytes(static_cast<double>(c.bytes.reads) + static_cast<double>(c.bytes.writes)));
+    }
+    return std::string(a.name()) + ' ' + std::string(name(e.which)) + ", near memory " + near_text(e) + "\n\n" +
+           table(rows);
+}
+
+std::string plan_json(const algorithm& a, const experiment& e, const std::vector<tile_choice>& choices) {
+    nlohmann::ordered_json j;
+    j["algorithm"] = a.name();
+    j["pass"] = name(e.which);
+    j["plans"] = nlohmann::ordered_json::array();
+    for (const tile_choice& c : choices) {
+        j["plans"].push_back({{"row_tile", c.plan.row_tile},
+                              {"key_tile", c.plan.key_tile},
+                              {"near_held", c.needs.bytes},
+                              {"registers_held", c.needs.register_bytes},
+                              {"elements", transfers_json(c.elements)},
+                              {"bytes", transfers_json(c.bytes)}});
+    }
+    return j.dump(2) + '\n';
+}
+
 std::string check_text(const check_result& r, std::uint64_t seed) {
     std::string text;
     for (const std::string& m : r.mismatches) text += "MISMATCH " + m + '\n';

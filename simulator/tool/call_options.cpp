@@ -28,10 +28,14 @@ void call_options::add_algorithm(CLI::App& verb) {
 
 void call_options::add_tiles(CLI::App& verb) {
     verb.add_option("--tiles", tiles,
-                    "ROWSxKEYS; feasible: the least traffic that fits; paper: as published  [feasible if --sram, "
-                    "else 128x128]");
+                    "ROWSxKEYS; feasible: the least traffic that fits; paper: as published  [feasible where near "
+                    "memory is bounded, else 128x128]");
     verb.add_option("--splits", splits, "parts of the keys (split-keys)")->capture_default_str();
     verb.add_option("--sram", near, "near memory: 64K is elements (the papers' M), 227KB is bytes  [unbounded]");
+    std::string names;
+    for (const std::string& m : machine_names()) names += m + ", ";
+    verb.add_option("--machine", machine,
+                    names + "here, or a JSON file: near memory, tile sizes and rates of a machine");
     verb.add_option("--stages", stages, "buffers of each streamed tile; 2 is double buffering")->capture_default_str();
     verb.add_flag("--separate-p", separate_p, "P has room of its own instead of overwriting S");
 }
@@ -58,21 +62,28 @@ pass call_options::which() const {
     throw invalid_argument("--pass is '" + pass + "': it must be forward or backward");
 }
 
-experiment call_options::make(const simulator::algorithm& a) const {
+experiment call_options::without_tiles() const {
+    if (stages < 1) throw invalid_argument("--stages is " + std::to_string(stages) + ": it must be at least 1");
+    if (!near.empty() && !machine.empty()) throw invalid_argument("--sram and --machine both say what near memory is");
     experiment e;
     e.what = what();
     e.which = which();
     e.plan.key_splits = splits;
-    if (!near.empty()) {
-        e.near = parse_near(near, e.what.type);
-    } else {
-        e.near = near_memory::of_bytes(unbounded, e.what.type);
-    }
-    if (stages < 1) throw invalid_argument("--stages is " + std::to_string(stages) + ": it must be at least 1");
+    e.near = !near.empty()      ? parse_near(near, e.what.type)
+             : !machine.empty() ? find_machine(machine).near(e.what.type)
+                                : near_memory::of_bytes(unbounded, e.what.type);
     e.near.stages = stages;
     e.near.probabilities_in_place = !separate_p;
-    if (a.tiled()) e.plan = parse_tiles(!tiles.empty() ? tiles : near.empty() ? "128x128" : "feasible", a, e);
     return e;
 }
+
+experiment call_options::make(const simulator::algorithm& a) const {
+    experiment e = without_tiles();
+    const bool bounded = e.near.bytes < unbounded;
+    if (a.tiled()) e.plan = parse_tiles(!tiles.empty() ? tiles : bounded ? "feasible" : "128x128", a, e, quantum());
+    return e;
+}
+
+tile_quantum call_options::quantum() const { return machine.empty() ? tile_quantum{} : find_machine(machine).quantum; }
 
 } // namespace pantile::simulator::tool

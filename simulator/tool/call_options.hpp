@@ -27,6 +27,7 @@ struct call_options {
     std::string tiles;
     index_t splits = 1;
     std::string near;
+    std::string machine;
     int stages = 1;
     bool separate_p = false;
 
@@ -36,8 +37,11 @@ struct call_options {
 
     [[nodiscard]] workload what() const;
     [[nodiscard]] simulator::pass which() const;
+    /// Near memory and sizes; tiles still to be chosen.
+    [[nodiscard]] experiment without_tiles() const;
     /// Everything, tiles included.
     [[nodiscard]] experiment make(const simulator::algorithm& a) const;
+    [[nodiscard]] tile_quantum quantum() const;
 };
 
 } // namespace pantile::simulator::tool

@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
         tool::action chosen;
         tool::add_run(app, chosen);
         tool::add_check(app, chosen);
+        tool::add_plan(app, chosen);
         try {
             app.parse(argc, argv);
         } catch (const CLI::Success& e) { // --help

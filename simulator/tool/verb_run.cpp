@@ -24,6 +24,7 @@ void add_run(CLI::App& app, action& chosen) {
     verb->add_flag("--json", o->json, "JSON instead of tables");
     verb->footer("Examples:\n"
                  "  pantile-sim run -n 16K -d 128 --heads 32 --kv-heads 8 --mask causal --tiles 128x128\n"
+                 "  pantile-sim run -n 8K --heads 16 --batch 2 --machine h100 --tiles 128x128\n"
                  "  pantile-sim run --algorithm fa1 -n 4096 -d 64 --sram 64K --tiles paper\n"
                  "  pantile-sim run --pass backward -n 4096 --sram 227KB --json\n"
                  "  pantile-sim run --algorithm split-keys --q-len 1 --k-len 64K --heads 32 --kv-heads 8 --packed \\\n"
@@ -34,6 +35,10 @@ void add_run(CLI::App& app, action& chosen) {
             const experiment e = o->call.make(a);
             const run_result r = run(a, e);
             std::cout << (o->json ? run_json(a, e, r) : run_text(a, e, r));
+            if (o->call.machine.empty() || o->json) return static_cast<int>(done);
+            const machine m = find_machine(o->call.machine);
+            if (m.clock_ghz <= 0) return static_cast<int>(done);
+            std::cout << '\n' << estimate_text(m, e, r, estimate(m, e, r, compulsory_bytes(e.what, e.which)));
             return static_cast<int>(done);
         };
     });

@@ -17,5 +17,6 @@ using action = std::function<int()>;
 
 void add_run(CLI::App& app, action& chosen);
 void add_check(CLI::App& app, action& chosen);
+void add_plan(CLI::App& app, action& chosen);
 
 } // namespace pantile::simulator::tool

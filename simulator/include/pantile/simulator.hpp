@@ -16,6 +16,8 @@
 /// algorithm.hpp     the algorithms there are, and the interface of a new one
 /// run.hpp           one run: counting, or computing too
 /// tiles.hpp         tile sizes that fit
+/// machine.hpp       presets and machines of your own
+/// estimate.hpp      how long it would take
 /// check.hpp         random runs against closed forms
 /// format.hpp        results as text and JSON
 #pragma once
@@ -23,7 +25,9 @@
 #include <pantile/simulator/algorithm.hpp>
 #include <pantile/simulator/check.hpp>
 #include <pantile/simulator/counts.hpp>
+#include <pantile/simulator/estimate.hpp>
 #include <pantile/simulator/format.hpp>
+#include <pantile/simulator/machine.hpp>
 #include <pantile/simulator/near_memory.hpp>
 #include <pantile/simulator/processor.hpp>
 #include <pantile/simulator/run.hpp>

@@ -130,7 +130,7 @@ class standard_algorithm : public algorithm {
 
     void run(processor& p, const workload& w, pass which, const tile_plan&) const override {
         // One row tile and one key tile: the schedule only carries sizes and the mask.
-        const tile_plan whole{std::max<index_t>(1, w.q_len * std::max<index_t>(1, w.group())),
+        const tile_plan whole{std::max<index_t>(1, w.q_len) * std::max<index_t>(1, w.group()),
                               std::max<index_t>(1, w.k_len), 1};
         for_each_head(w, whole, [&](const head_task& task) {
             if (which == pass::forward) {

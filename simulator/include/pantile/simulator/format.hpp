@@ -8,6 +8,7 @@
 
 #include <pantile/simulator/check.hpp>
 #include <pantile/simulator/run.hpp>
+#include <pantile/simulator/tiles.hpp>
 
 namespace pantile::simulator {
 
@@ -28,6 +29,8 @@ namespace pantile::simulator {
 /// A table of per-tensor reads and writes in elements and bytes, and what the run held and computed.
 [[nodiscard]] std::string run_text(const algorithm& a, const experiment& e, const run_result& r);
 [[nodiscard]] std::string run_json(const algorithm& a, const experiment& e, const run_result& r);
+[[nodiscard]] std::string plan_text(const algorithm& a, const experiment& e, const std::vector<tile_choice>& choices);
+[[nodiscard]] std::string plan_json(const algorithm& a, const experiment& e, const std::vector<tile_choice>& choices);
 [[nodiscard]] std::string check_text(const check_result& r, std::uint64_t seed);
 [[nodiscard]] std::string check_json(const check_result& r, std::uint64_t seed);
 

@@ -1,0 +1,202 @@
+#include <pantile/simulator/machine.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include <pantile/error.hpp>
+#include <pantile/simulator/format.hpp>
+
+#include "machine_presets.hpp"
+
+namespace pantile::simulator {
+
+namespace {
+
+using nlohmann::json;
+
+/// Reads one object and remembers which fields it knows, so that a misspelt one is not silently ignored.
+class reader {
+  public:
+    reader(const json& object, std::string where, std::map<std::string, std::string>* sources)
+        : object_(object), where_(std::move(where)), sources_(sources) {
+        if (!object.is_object()) throw invalid_argument("machine: " + where_ + " must be an object");
+    }
+    template <class T>
+    void get(const char* field, T& into) {
+        known_.insert(field);
+        if (!object_.contains(field)) return;
+        const json* value = &object_.at(field);
+        if (value->is_object() && value->contains("value")) {
+            if (sources_ != nullptr && value->contains("source")) (*sources_)[field] = value->at("source");
+            value = &value->at("value");
+        }
+        try {
+            value->get_to(into);
+        } catch (const json::exception&) {
+            throw invalid_argument("machine: " + where_ + field + " is " + value->dump() + ": wrong type");
+        }
+    }
+    [[nodiscard]] const json* child(const char* field) {
+        known_.insert(field);
+        return object_.contains(field) ? &object_.at(field) : nullptr;
+    }
+    void reject_others() const {
+        for (const auto& [key, value] : object_.items()) {
+            if (known_.count(key) == 0) throw invalid_argument("machine: there is no field '" + where_ + key + "'");
+        }
+    }
+
+  private:
+    const json& object_;
+    std::string where_;
+    std::map<std::string, std::string>* sources_;
+    std::set<std::string> known_;
+};
+
+cache_level read_cache(const json& object) {
+    cache_level c;
+    reader r(object, "caches.", nullptr);
+    r.get("name", c.name);
+    r.get("bytes", c.bytes);
+    r.get("ways", c.ways);
+    r.get("line_bytes", c.line_bytes);
+    r.get("parts", c.parts);
+    r.get("shared", c.shared);
+    r.reject_others();
+    if (c.bytes <= 0 || c.ways <= 0 || c.line_bytes <= 0 || c.parts <= 0) {
+        throw invalid_argument("machine: cache '" + c.name + "' needs positive bytes, ways, line_bytes and parts");
+    }
+    return c;
+}
+
+std::string read_word(const std::filesystem::path& file) {
+    std::ifstream in(file);
+    std::string word;
+    in >> word;
+    return word;
+}
+
+} // namespace
+
+near_memory machine::near(dtype type) const {
+    return near_memory::of_bytes(scratchpad_bytes > 0 ? scratchpad_bytes : unbounded, type, register_bytes);
+}
+
+machine parse_machine(std::string_view text) {
+    const json object = json::parse(text, nullptr, false);
+    if (object.is_discarded()) throw invalid_argument("machine: this is not JSON");
+    machine m;
+    reader r(object, "", &m.sources);
+    r.get("name", m.name);
+    r.get("title", m.title);
+    r.get("processors", m.processors);
+    r.get("clock_ghz", m.clock_ghz);
+    r.get("scratchpad_bytes", m.scratchpad_bytes);
+    r.get("register_bytes", m.register_bytes);
+    r.get("matrix_tflops", m.matrix_tflops);
+    r.get("sustained_share", m.sustained_share);
+    r.get("exponentials_per_clock", m.exponentials_per_clock);
+    r.get("vector_operations_per_clock", m.vector_operations_per_clock);
+    r.get("scratchpad_bytes_per_clock", m.scratchpad_bytes_per_clock);
+    r.get("last_cache_gb_per_s", m.last_cache_gb_per_s);
+    r.get("memory_gb_per_s", m.memory_gb_per_s);
+    r.get("network_gb_per_s", m.network_gb_per_s);
+    if (const json* quantum = r.child("quantum")) {
+        reader q(*quantum, "quantum.", nullptr);
+        q.get("rows", m.quantum.rows);
+        q.get("keys", m.quantum.keys);
+        q.reject_others();
+    }
+    if (const json* caches = r.child("caches")) {
+        for (const json& c : *caches) m.caches.push_back(read_cache(c));
+    }
+    r.reject_others();
+    if (m.processors <= 0) throw invalid_argument("machine: processors must be positive");
+    if (m.quantum.rows <= 0 || m.quantum.keys <= 0) throw invalid_argument("machine: quantum must be positive");
+    return m;
+}
+
+std::vector<std::string> machine_names() {
+    std::vector<std::string> names;
+    for (const std::string_view preset : machine_presets()) names.push_back(parse_machine(preset).name);
+    return names;
+}
+
+machine find_machine(std::string_view name) {
+    if (name == "here") return this_machine();
+    std::string names = "here";
+    for (const std::string_view preset : machine_presets()) {
+        machine m = parse_machine(preset);
+        if (m.name == name) return m;
+        names += ", " + m.name;
+    }
+    std::ifstream file{std::string(name)};
+    if (!file) {
+        throw invalid_argument("machine is '" + std::string(name) + "': it must be a JSON file or one of " + names);
+    }
+    std::stringstream text;
+    text << file.rdbuf();
+    return parse_machine(text.str());
+}
+
+machine this_machine() {
+    namespace fs = std::filesystem;
+    machine m;
+    m.name = "here";
+    m.title = "this CPU";
+    m.processors = std::max(1U, std::thread::hardware_concurrency());
+    const fs::path root = "/sys/devices/system/cpu/cpu0/cache";
+    for (int i = 0; fs::exists(root / ("index" + std::to_string(i))); ++i) {
+        const fs::path at = root / ("index" + std::to_string(i));
+        if (read_word(at / "type") == "Instruction") continue;
+        cache_level c;
+        c.name = "L" + read_word(at / "level");
+        c.bytes = parse_size(read_word(at / "size"), c.name + " size");
+        c.ways = parse_size(read_word(at / "ways_of_associativity"), c.name + " ways");
+        c.line_bytes = parse_size(read_word(at / "coherency_line_size"), c.name + " line");
+        c.shared = read_word(at / "shared_cpu_list").find_first_of(",-") != std::string::npos;
+        m.sources[c.name] = at.string();
+        m.caches.push_back(c);
+    }
+    if (m.caches.empty())
+        throw invalid_argument("machine: this system does not tell its caches under " + root.string());
+    return m;
+}
+
+std::string machine_text(const machine& m) {
+    std::vector<std::vector<std::string>> rows{{"figure", "value", "source"}};
+    const auto add = [&](const std::string& field, const std::string& value) {
+        const auto source = m.sources.find(field);
+        rows.push_back({field, value, source == m.sources.end() ? "" : source->second});
+    };
+    const auto number = [](double x) {
+        std::ostringstream text;
+        text << x;
+        return text.str();
+    };
+    add("processors", grouped(m.processors));
+    if (m.clock_ghz > 0) add("clock_ghz", number(m.clock_ghz));
+    if (m.scratchpad_bytes > 0) add("scratchpad_bytes", grouped(m.scratchpad_bytes));
+    if (m.register_bytes > 0) add("register_bytes", grouped(m.register_bytes));
+    for (const cache_level& c : m.caches) {
+        const auto source = m.sources.find(c.name);
+        rows.push_back({c.name, grouped(c.bytes) + (c.parts > 1 ? " x" + std::to_string(c.parts) : ""),
+                        source == m.sources.end() ? "" : source->second});
+    }
+    for (const auto& [type, rate] : m.matrix_tflops) rows.push_back({"matrix_tflops " + type, number(rate), ""});
+    if (m.sustained_share < 1) add("sustained_share", number(m.sustained_share));
+    if (m.exponentials_per_clock > 0) add("exponentials_per_clock", number(m.exponentials_per_clock));
+    if (m.vector_operations_per_clock > 0) add("vector_operations_per_clock", number(m.vector_operations_per_clock));
+    if (m.scratchpad_bytes_per_clock > 0) add("scratchpad_bytes_per_clock", number(m.scratchpad_bytes_per_clock));
+    if (m.last_cache_gb_per_s > 0) add("last_cache_gb_per_s", number(m.last_cache_gb_per_s));
+    if (m.memory_gb_per_s > 0) add("memory_gb_per_s", number(m.memory_gb_per_s));
+    if (m.network_gb_per_s > 0) add("network_gb_per_s", number(m.network_gb_per_s));
+    return m.title + " (" + m.name + ")\n\n" + table(rows);
+}
+
+} // namespace pantile::simulator
