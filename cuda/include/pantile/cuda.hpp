@@ -1,0 +1,125 @@
+/// \file
+/// Exact attention on NVIDIA GPUs: the functions of attention.hpp over views of device memory, put on a stream.
+///
+/// Shapes and semantics are those of <pantile/attention.hpp>. Every call checks its arguments on the host (throws
+/// invalid_argument or unsupported before any work), launches on `stream` of the current device and returns; results are
+/// there when the stream has come past. CUDA's own failures throw cuda_error. Calls from several threads are independent.
+/// Nothing is allocated, except that some calls need a workspace (split keys for their partial results, masked calls for a
+/// counter of row tiles): it comes from options.workspace, or else from the stream's memory pool (cudaMallocAsync), to
+/// which it goes back on the same stream.
+/// The same call on the same kind of device gives the same bits, run after run.
+#pragma once
+
+#include <cstddef>
+#include <iosfwd>
+#include <optional>
+#include <span>
+#include <string>
+
+#include <cuda_runtime_api.h>
+
+#include <pantile/core/traffic.hpp>
+#include <pantile/error.hpp>
+#include <pantile/options.hpp>
+#include <pantile/tensor.hpp>
+
+namespace pantile {
+
+/// A view of a (batch, heads, length, dim) tensor in device memory; strides in elements, the last one must be 1. float16
+/// and bfloat16 have the bits of __half and __nv_bfloat16.
+template <class T>
+struct device_view {
+    T* data = nullptr;
+    std::array<index_t, 4> extent{};
+    std::array<index_t, 4> stride{};
+
+    [[nodiscard]] constexpr index_t batch() const { return extent[0]; }
+    [[nodiscard]] constexpr index_t heads() const { return extent[1]; }
+    [[nodiscard]] constexpr index_t length() const { return extent[2]; }
+    [[nodiscard]] constexpr index_t dim() const { return extent[3]; }
+    constexpr operator device_view<const T>() const // NOLINT: a view of T is a view of const T
+        requires(!std::is_const_v<T>) {
+        return {data, extent, stride};
+    }
+};
+
+/// One number a query row in device memory, (batch, heads, length).
+template <class T>
+struct device_row_view {
+    T* data = nullptr;
+    std::array<index_t, 3> extent{};
+    std::array<index_t, 3> stride{};
+
+    constexpr operator device_row_view<const T>() const // NOLINT: a view of T is a view of const T
+        requires(!std::is_const_v<T>) {
+        return {data, extent, stride};
+    }
+};
+
+/// Says of a layout that its memory is the device's: on_device(bshd(pointer, batch, length, heads, dim)).
+template <class T>
+[[nodiscard]] constexpr device_view<T> on_device(const tensor_view<T>& v) {
+    return {v.data, v.extent, v.stride};
+}
+template <class T>
+[[nodiscard]] constexpr device_row_view<T> on_device(const row_view<T>& v) {
+    return {v.data, v.extent, v.stride};
+}
+
+/// The kernels. automatic takes the first of sm90, decode and portable that serves the call well, or the one that the
+/// environment variable PANTILE_CUDA_KERNEL names.
+enum class cuda_kernel : unsigned char {
+    automatic,
+    portable, ///< sm_80 and later: mma.sync, cp.async
+    decode,   ///< the portable kernel with small row tiles, packed heads and split keys: few rows, long keys
+    sm90,     ///< Hopper: wgmma, copy engine, warp specialisation; fp16 and bf16
+};
+
+struct device_options {
+    pantile::mask mask{};
+    std::optional<double> scale{}; ///< logit = scale · q·k; any sign; default 1/sqrt(head_dim)
+    /// Keys that count in each batch, in device memory, one a batch; null: all. Values beyond 0 … k_len are clamped.
+    const index_t* key_lengths = nullptr;
+    cuda_kernel kernel = cuda_kernel::automatic;
+    index_t key_splits = 0; ///< parts that the keys are cut into; 0: chosen from shapes and device
+    /// Device memory to work in, at least explain(…).workspace_bytes, 256-byte aligned.
+    std::span<std::byte> workspace{};
+};
+
+// clang-format off
+void attention(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_view<float16>  out, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_view<float>    out, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_view<bfloat16> out, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_view<float>    out, cudaStream_t stream, const device_options& = {});
+
+void attention(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_view<float16>  out, device_row_view<float> lse, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_view<float>    out, device_row_view<float> lse, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_view<bfloat16> out, device_row_view<float> lse, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_view<float>    out, device_row_view<float> lse, cudaStream_t stream, const device_options& = {});
+// clang-format on
+
+/// How a call would run on the current device.
+struct device_explanation {
+    std::string kernel;          ///< sm90, decode or portable, with the sizes it is compiled for
+    tile_plan tiles;             ///< row tile (packed rows), key tile, key splits
+    index_t heads_packed = 1;    ///< query heads of one kv head that share a row tile
+    index_t blocks = 0;          ///< thread blocks launched
+    int threads = 0;             ///< of a block
+    int shared_bytes = 0;        ///< of a block
+    index_t workspace_bytes = 0; ///< device memory that the call works in
+    core::traffic traffic;       ///< predicted reads and writes between L2 and the multiprocessors, elements a tensor
+    index_t read_bytes = 0;
+    index_t write_bytes = 0;
+    double flops = 0; ///< of the visible pairs: 2·(D + E) each
+};
+
+// clang-format off
+[[nodiscard]] device_explanation explain(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, const device_options& = {});
+[[nodiscard]] device_explanation explain(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, const device_options& = {});
+// clang-format on
+
+/// A few lines for people.
+[[nodiscard]] std::string to_string(const device_explanation& e);
+std::ostream& operator<<(std::ostream& os, const device_explanation& e);
+
+} // namespace pantile

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <pantile/core/problem.hpp>
+#include <pantile/core/tile_plan.hpp>
+
+// What a kernel of this room receives: the checked problem, raw pointers and strides.
+
+namespace pantile::cuda {
+
+/// Strides in elements from one batch, head and row to the next; the last dim is contiguous.
+struct layout {
+    index_t batch = 0;
+    index_t head = 0;
+    index_t row = 0;
+    PANTILE_FN index_t place(index_t b, index_t h, index_t i) const { return b * batch + h * head + i * row; }
+};
+
+enum class out_kind : unsigned char {
+    same,    ///< the inputs' type
+    wide,    ///< fp32 for 16-bit inputs
+    partial, ///< {max, sum, O} of one split, not normalised, fp32 (fp64 for fp64)
+};
+
+/// Forward attention of one call. Pointers are device memory, shape.key_lengths too.
+struct forward_arguments {
+    core::problem shape;
+    tile_plan tiles;          ///< row_tile in packed rows: row_tile / heads_packed query positions of each packed head
+    index_t heads_packed = 1; ///< query heads of one kv head that share a row tile (head fastest)
+    index_t section = 1;      ///< heads whose row tiles run together, so that their K and V stay in L2
+    /// Counter of the row tiles handed out, zero at the launch: blocks take the next one as they become free. Null: they
+    /// take turns.
+    unsigned* next_item = nullptr;
+    const void* q = nullptr;
+    const void* k = nullptr;
+    const void* v = nullptr;
+    void* out = nullptr;
+    void* lse = nullptr; ///< may be null; with out_kind::partial the sums
+    void* max = nullptr; ///< with out_kind::partial
+    layout q_layout, k_layout, v_layout, out_layout, lse_layout;
+    index_t split_stride_out = 0;  ///< elements of out from one split to the next
+    index_t split_stride_rows = 0; ///< elements of lse and max from one split to the next
+    out_kind kind = out_kind::same;
+    bool vectors = false;     ///< q, k, v: base, strides and dims are multiples of 16 bytes
+    bool out_vectors = false; ///< the same of out
+};
+
+} // namespace pantile::cuda

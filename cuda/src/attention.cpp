@@ -1,0 +1,295 @@
+#include "kernels.hpp"
+#include "plan.hpp"
+#include "status.hpp"
+
+#include <pantile/core/check.hpp>
+
+#include <cstdint>
+#include <cstdlib>
+#include <ostream>
+#include <sstream>
+#include <string_view>
+
+// The calls of pantile/cuda.hpp: check, choose, launch.
+
+namespace pantile {
+namespace cuda {
+namespace {
+
+template <class T>
+constexpr element element_of = std::is_same_v<std::remove_const_t<T>, float16> ? element::float16 : element::bfloat16;
+
+const char* name_of(cuda_kernel k) {
+    switch (k) {
+    case cuda_kernel::automatic:
+        return "automatic";
+    case cuda_kernel::portable:
+        return "portable";
+    case cuda_kernel::decode:
+        return "decode";
+    case cuda_kernel::sm90:
+        return "sm90";
+    }
+    return "";
+}
+
+/// options.kernel, or else what the environment asks for.
+cuda_kernel forced_kernel(cuda_kernel option) {
+    if (option != cuda_kernel::automatic) return option;
+    const char* asked = std::getenv("PANTILE_CUDA_KERNEL"); // NOLINT(concurrency-mt-unsafe): nothing here sets it
+    if (asked == nullptr || *asked == '\0') return cuda_kernel::automatic;
+    for (const auto k : {cuda_kernel::automatic, cuda_kernel::portable, cuda_kernel::decode, cuda_kernel::sm90}) {
+        if (std::string_view(asked) == name_of(k)) return k;
+    }
+    throw invalid_argument(std::string("pantile: PANTILE_CUDA_KERNEL is '") + asked +
+                           "': it must be automatic, portable, decode or sm90");
+}
+
+device_facts current_device() {
+    int device = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    const auto attribute = [device](cudaDeviceAttr which) {
+        int value = 0;
+        check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute");
+        return value;
+    };
+    return {10 * attribute(cudaDevAttrComputeCapabilityMajor) + attribute(cudaDevAttrComputeCapabilityMinor),
+            attribute(cudaDevAttrMultiProcessorCount), attribute(cudaDevAttrL2CacheSize),
+            attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)};
+}
+
+core::call describe(const device_options& o) {
+    core::call c;
+    c.left = o.mask.left;
+    c.right = o.mask.right;
+    c.align = o.mask.align;
+    c.offset = o.mask.offset;
+    c.has_scale = o.scale.has_value();
+    c.scale = o.scale.value_or(0.0);
+    c.plan = {0, 0, o.key_splits};
+    return c;
+}
+
+/// A tensor on the device must be contiguous along its last dim.
+void check_contiguous(const core::argument& a) {
+    if (a.extent[3] <= 1 || a.empty() || a.stride[3] == 1) return;
+    throw unsupported(std::string("pantile: the stride of ") + a.name + "'s last dim is " +
+                      std::to_string(a.stride[3]) + ": the CUDA machine needs 1");
+}
+
+layout layout_of(const core::argument& a) { return {a.stride[0], a.stride[1], a.stride[2]}; }
+
+/// May rows be moved in pieces of 16 bytes?
+bool in_vectors(const core::argument& a) {
+    const auto fits = [&](index_t elements) { return elements * a.element_bytes % 16 == 0; };
+    bool all = reinterpret_cast<std::uintptr_t>(a.data) % 16 == 0 && fits(a.extent[3]);
+    for (int i = 0; i < 3; ++i) all = all && (a.extent[i] <= 1 || fits(a.stride[i]));
+    return all;
+}
+
+bool repeats(const core::argument& a) {
+    for (int i = 0; i < 3; ++i) {
+        if (a.extent[i] > 1 && a.stride[i] <= 0) return true;
+    }
+    return false;
+}
+
+/// A checked call.
+struct prepared {
+    forward_arguments arguments;
+    forward_plan plan;
+    device_facts device;
+};
+
+template <class T>
+prepared prepare(device_view<const T> q, device_view<const T> k, device_view<const T> v,
+                 const device_options& options) {
+    const core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
+    prepared call;
+    forward_arguments& a = call.arguments;
+    a.shape = core::check_inputs(inputs[0], inputs[1], inputs[2], describe(options));
+    a.shape.key_lengths = options.key_lengths;
+    for (const auto& t : inputs) check_contiguous(t);
+    a.q = q.data;
+    a.k = k.data;
+    a.v = v.data;
+    a.q_layout = layout_of(inputs[0]);
+    a.k_layout = layout_of(inputs[1]);
+    a.v_layout = layout_of(inputs[2]);
+    call_facts facts;
+    facts.type = element_of<T>;
+    facts.vectors = in_vectors(inputs[0]) && in_vectors(inputs[1]) && in_vectors(inputs[2]);
+    facts.repeats = repeats(inputs[0]) || repeats(inputs[1]) || repeats(inputs[2]);
+    facts.key_splits = options.key_splits;
+    facts.forced = forced_kernel(options.kernel);
+    call.device = current_device();
+    call.plan = choose(a.shape, facts, call.device);
+    a.vectors = facts.vectors;
+    a.tiles = call.plan.tiles;
+    a.heads_packed = call.plan.heads_packed;
+    a.section = call.plan.section;
+    return call;
+}
+
+/// The workspace: the caller's, or the stream's pool's.
+class scratch {
+  public:
+    scratch(std::span<std::byte> offered, index_t bytes, cudaStream_t stream) : stream_(stream) {
+        if (offered.empty()) {
+            check(cudaMallocAsync(&data_, static_cast<std::size_t>(bytes), stream), "cudaMallocAsync(workspace)");
+            owned_ = true;
+            return;
+        }
+        if (static_cast<index_t>(offered.size()) < bytes) {
+            throw invalid_argument("pantile: options.workspace has " + std::to_string(offered.size()) +
+                                   " bytes: this call needs " + std::to_string(bytes) +
+                                   " (explain(...).workspace_bytes)");
+        }
+        if (reinterpret_cast<std::uintptr_t>(offered.data()) % 256 != 0) {
+            throw invalid_argument("pantile: options.workspace is not 256-byte aligned");
+        }
+        data_ = offered.data();
+    }
+    scratch(const scratch&) = delete;
+    scratch& operator=(const scratch&) = delete;
+    ~scratch() {
+        if (owned_) cudaFreeAsync(data_, stream_); // in a destructor there is nobody to tell of a failure
+    }
+    [[nodiscard]] void* data() const { return data_; }
+
+  private:
+    cudaStream_t stream_;
+    void* data_ = nullptr;
+    bool owned_ = false;
+};
+
+void run(const prepared& call, const device_options& options, element type, cudaStream_t stream) {
+    const forward_arguments& a = call.arguments;
+    const index_t rows = a.shape.batch * a.shape.q_heads * a.shape.q_len;
+    if (rows == 0) return;
+    if (call.plan.workspace_bytes == 0) {
+        call.plan.chosen->launch(a, call.device.multiprocessors, stream);
+        return;
+    }
+    const scratch room(options.workspace, call.plan.workspace_bytes, stream);
+    if (call.plan.counts_items) {
+        forward_arguments counting = a;
+        counting.next_item = static_cast<unsigned*>(room.data());
+        check(cudaMemsetAsync(room.data(), 0, sizeof(unsigned), stream), "cudaMemsetAsync(workspace)");
+        call.plan.chosen->launch(counting, call.device.multiprocessors, stream);
+        return;
+    }
+    forward_arguments partial = a;
+    const index_t heads = a.shape.q_heads;
+    const index_t length = a.shape.q_len;
+    const index_t columns = a.shape.value_dim;
+    partial.kind = out_kind::partial;
+    partial.out = room.data();
+    partial.out_layout = {heads * length * columns, length * columns, columns};
+    partial.split_stride_out = rows * columns;
+    partial.lse = static_cast<float*>(room.data()) + a.tiles.key_splits * rows * columns;
+    partial.max = static_cast<float*>(partial.lse) + a.tiles.key_splits * rows;
+    partial.lse_layout = {heads * length, length, 1};
+    partial.split_stride_rows = rows;
+    call.plan.chosen->launch(partial, call.device.multiprocessors, stream);
+    launch_combine(partial, a, type, stream);
+}
+
+template <class T, class Out>
+void forward(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,
+             const device_row_view<float>* lse, cudaStream_t stream, const device_options& options) {
+    const core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
+    core::argument outputs[2] = {core::describe("out", out), {}};
+    if (lse != nullptr) outputs[1] = core::describe("lse", *lse);
+    prepared call = prepare(q, k, v, options);
+    forward_arguments& a = call.arguments;
+    core::check_query_shape(outputs[0], inputs[0], a.shape.value_dim, "v.value_dim");
+    if (lse != nullptr) core::check_query_shape(outputs[1], inputs[0], 0, "");
+    core::check_memory(outputs, lse != nullptr ? 2 : 1, inputs, 3);
+    check_contiguous(outputs[0]);
+    a.out = out.data;
+    a.out_layout = layout_of(outputs[0]);
+    a.kind = std::is_same_v<T, Out> ? out_kind::same : out_kind::wide;
+    a.out_vectors = in_vectors(outputs[0]);
+    if (lse != nullptr) {
+        a.lse = lse->data;
+        a.lse_layout = layout_of(outputs[1]);
+    }
+    run(call, options, element_of<T>, stream);
+}
+
+template <class T>
+device_explanation explain(device_view<const T> q, device_view<const T> k, device_view<const T> v,
+                           const device_options& options) {
+    const prepared call = prepare(q, k, v, options);
+    const kernel& chosen = *call.plan.chosen;
+    core::problem p = call.arguments.shape;
+    p.key_lengths = nullptr; // device memory: predicted for full lengths
+    device_explanation e;
+    e.kernel = std::string(name_of(chosen.kind)) + ", head dim up to " + std::to_string(chosen.dim);
+    e.tiles = call.plan.tiles;
+    e.heads_packed = call.plan.heads_packed;
+    e.blocks = call.plan.blocks;
+    e.threads = chosen.threads;
+    e.shared_bytes = chosen.shared_bytes;
+    e.workspace_bytes = call.plan.workspace_bytes;
+    // Packed heads share a row tile, and so its K and V.
+    core::problem packed = p;
+    packed.q_heads = p.q_heads / e.heads_packed;
+    e.traffic = core::forward_traffic(packed, {e.tiles.row_tile / e.heads_packed, e.tiles.key_tile, 1});
+    e.traffic.q.reads *= e.heads_packed;
+    e.traffic.out.writes *= e.heads_packed;
+    e.traffic.lse.writes *= e.heads_packed;
+    const core::transfers all = e.traffic.total();
+    const index_t partials = e.tiles.key_splits > 1 ? e.workspace_bytes : 0; // written by the splits, read by the merge
+    e.read_bytes = 2 * all.reads + partials;
+    e.write_bytes = 2 * (all.writes - e.traffic.lse.writes) + 4 * e.traffic.lse.writes + partials;
+    e.flops = 2.0 * static_cast<double>(p.head_dim + p.value_dim) * static_cast<double>(core::visible_pairs(p));
+    return e;
+}
+
+} // namespace
+} // namespace cuda
+
+// clang-format off
+#define PANTILE_ATTENTION(T, Out)                                                                                      \
+    void attention(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,       \
+                   cudaStream_t stream, const device_options& options) {                                               \
+        cuda::forward<T, Out>(q, k, v, out, nullptr, stream, options);                                                 \
+    }                                                                                                                  \
+    void attention(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,       \
+                   device_row_view<float> lse, cudaStream_t stream, const device_options& options) {                   \
+        cuda::forward<T, Out>(q, k, v, out, &lse, stream, options);                                                    \
+    }
+PANTILE_ATTENTION(float16, float16)
+PANTILE_ATTENTION(float16, float)
+PANTILE_ATTENTION(bfloat16, bfloat16)
+PANTILE_ATTENTION(bfloat16, float)
+#undef PANTILE_ATTENTION
+// clang-format on
+
+device_explanation explain(device_view<const float16> q, device_view<const float16> k, device_view<const float16> v,
+                           const device_options& options) {
+    return cuda::explain(q, k, v, options);
+}
+device_explanation explain(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v,
+                           const device_options& options) {
+    return cuda::explain(q, k, v, options);
+}
+
+std::string to_string(const device_explanation& e) {
+    std::ostringstream text;
+    text << "cuda: " << e.kernel << "\ntiles: " << e.tiles.row_tile << " rows";
+    if (e.heads_packed > 1) text << " (" << e.heads_packed << " heads packed)";
+    text << " x " << e.tiles.key_tile << " keys";
+    if (e.tiles.key_splits > 1) text << ", keys in " << e.tiles.key_splits << " splits";
+    text << "\nblocks: " << e.blocks << " of " << e.threads << " threads, " << e.shared_bytes
+         << " bytes of shared memory each\nworkspace: " << e.workspace_bytes
+         << " bytes\npredicted L2 traffic: " << e.read_bytes << " bytes read, " << e.write_bytes
+         << " written\nwork: " << e.flops << " FLOP\n";
+    return text.str();
+}
+
+std::ostream& operator<<(std::ostream& os, const device_explanation& e) { return os << to_string(e); }
+
+} // namespace pantile

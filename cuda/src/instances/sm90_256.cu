@@ -1,0 +1,11 @@
+#include "../launch_sm90.cuh"
+
+namespace pantile::cuda {
+
+extern const kernel sm90_256[2];
+const kernel sm90_256[2] = {
+    sm90_entry<__half, sm90_tile<256, 80, 2>>(),
+    sm90_entry<__nv_bfloat16, sm90_tile<256, 80, 2>>(),
+};
+
+} // namespace pantile::cuda

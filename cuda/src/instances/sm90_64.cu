@@ -1,0 +1,11 @@
+#include "../launch_sm90.cuh"
+
+namespace pantile::cuda {
+
+extern const kernel sm90_64[2];
+const kernel sm90_64[2] = {
+    sm90_entry<__half, sm90_tile<64, 128, 3>>(),
+    sm90_entry<__nv_bfloat16, sm90_tile<64, 128, 3>>(),
+};
+
+} // namespace pantile::cuda

@@ -1,0 +1,415 @@
+#pragma once
+
+#include "arguments.hpp"
+#include "ptx/barrier.cuh"
+#include "ptx/copy.cuh"
+#include "ptx/registers.cuh"
+#include "ptx/wgmma.cuh"
+#include "tile/order.hpp"
+#include "tile/softmax.cuh"
+#include "tile/store.cuh"
+#include "tile/swizzle.hpp"
+
+#include <pantile/core/schedule.hpp>
+
+// Forward attention for fp16 and bf16 on Hopper (sm_90a). A block stays on its multiprocessor and takes row tiles one
+// after the other. One warpgroup's first thread is the producer: it walks the core's schedule and has the copy engine
+// bring Q, K and V tiles into shared memory, each K tile with a note that says where it stands and whether it is partial.
+// The other warpgroups are consumers, 64 query rows each: S = Q·Kᵀ and O += P·V on the matrix unit, P from registers.
+// While the matrix unit works on Q·K of the next tile and P·V of this one, the softmax of another warpgroup runs.
+
+namespace pantile::cuda {
+
+/// Static sizes of one kernel.
+template <int dim_, int keys_, int consumers_, int q_stages_ = 1, bool take_turns_ = true>
+struct sm90_tile {
+    static constexpr int dim = dim_; ///< padded head dim, a multiple of 64
+    static constexpr int keys = keys_;
+    static constexpr int consumers = consumers_;    ///< warpgroups of 64 query rows
+    static constexpr bool take_turns = take_turns_; ///< consumers issue matrix products in turns
+    static constexpr int rows = 64 * consumers;
+    static constexpr int stages = 2;           ///< of K, and of V
+    static constexpr int q_stages = q_stages_; ///< 2: the next row tile's Q loads while this one's last tiles run
+    static constexpr int threads = 128 * (consumers + 1);
+    static constexpr int producer_registers = consumers == 2 ? 40 : 32;
+    static constexpr int consumer_registers = consumers == 2 ? 232 : 160;
+    static constexpr bool rescale_early = dim > 128; ///< O·factor before P·V is issued rather than after it is done
+
+    static constexpr int q_bytes = tile_bytes(rows, dim);
+    static constexpr int kv_bytes = tile_bytes(keys, dim);
+    static constexpr int shared_bytes = q_stages * q_bytes + 2 * stages * kv_bytes + 256 + tile_alignment;
+    static_assert(consumers == 2 || consumers == 3);
+    static_assert(dim % 64 == 0 && keys % 16 == 0);
+};
+
+/// What the producer tells the consumers with a K tile.
+struct key_note {
+    int first;                        ///< first key of the tile in the sequence
+    int flags;                        ///< key_note::partial, key_note::last
+    static constexpr int partial = 1; ///< some scores must be hidden
+    static constexpr int last = 2;    ///< no further tile for this row tile
+    static constexpr int trim = 4;    ///< rows of V outside the visible keys must be zeroed
+};
+
+/// What the producer tells the consumers with Q.
+struct row_note {
+    int head; ///< over all batches; -1: no more work
+    int row_tile;
+    int empty; ///< the rows see no key
+};
+
+template <class tile>
+struct sm90_shared {
+    alignas(tile_alignment) char q[tile::q_stages][tile::q_bytes];
+    alignas(tile_alignment) char k[tile::stages][tile::kv_bytes];
+    alignas(tile_alignment) char v[tile::stages][tile::kv_bytes];
+    ptx::barrier q_full[tile::q_stages], q_empty[tile::q_stages];
+    ptx::barrier k_full[tile::stages], k_empty[tile::stages];
+    ptx::barrier v_full[tile::stages], v_empty[tile::stages];
+    key_note key[tile::stages];
+    row_note row[tile::q_stages];
+};
+
+/// A place in a ring of barriers: the stage and the parity that a consumer waits for.
+template <int stages>
+struct ring {
+    int stage = 0;
+    std::uint32_t parity = 0;
+    __device__ __forceinline__ void advance() {
+        if (++stage == stages) {
+            stage = 0;
+            parity ^= 1;
+        }
+    }
+};
+
+/// The sequence and schedule of one head of one batch.
+template <class tile>
+struct sm90_place {
+    index_t batch;
+    index_t head;
+    core::schedule plan;
+    __device__ __forceinline__ sm90_place(const forward_arguments& a, int head_of_all)
+        : batch(head_of_all / static_cast<int>(a.shape.q_heads)), head(head_of_all % static_cast<int>(a.shape.q_heads)),
+          plan(a.shape.sequence_of(batch), a.shape.band_of(a.shape.sequence_of(batch)), tile::rows, tile::keys) {}
+};
+
+/// One thread. Loads run as far ahead as the rings allow: K of the first tile, Q, then K(n + 1) before V(n).
+template <class tile>
+__device__ __forceinline__ void produce(const forward_arguments& a, sm90_shared<tile>& shared, const CUtensorMap& q_map,
+                                        const CUtensorMap& k_map, const CUtensorMap& v_map) {
+    ring<tile::stages> k_ring;
+    ring<tile::stages> v_ring;
+    ring<tile::q_stages> q_ring;
+    const index_t row_tiles = core::ceil_div(a.shape.q_len, tile::rows);
+    const index_t heads = a.shape.batch * a.shape.q_heads;
+    index_t n = a.next_item != nullptr ? atomicAdd(a.next_item, 1U) : blockIdx.x;
+    while (n < heads * row_tiles) {
+        const work_item work = item(n, heads, row_tiles, a.section);
+        // Asked for now, needed when this row tile's loads are on their way.
+        n = a.next_item != nullptr ? atomicAdd(a.next_item, 1U) : n + gridDim.x;
+        const sm90_place<tile> at(a, static_cast<int>(work.head));
+        const auto batch = static_cast<int>(at.batch);
+        const auto kv_head = static_cast<int>(a.shape.kv_head(at.head));
+        const core::span rows = at.plan.rows(work.row_tile);
+        const core::span visible = {at.plan.mask.lo(rows.begin), at.plan.mask.hi(rows.end - 1)};
+        const core::span range = at.plan.key_range(work.row_tile);
+
+        const auto load_key = [&](const core::key_tile& t, bool last) {
+            ptx::wait(shared.k_empty[k_ring.stage], k_ring.parity ^ 1);
+            const bool ragged = t.keys.size() < tile::keys;
+            const bool trim = t.keys.begin < visible.begin ||
+                              (t.keys.begin + tile::keys > visible.end && visible.end < a.shape.k_len);
+            shared.key[k_ring.stage] = {static_cast<int>(t.keys.begin),
+                                        (t.due == core::visit::partial || ragged ? key_note::partial : 0) |
+                                            (last ? key_note::last : 0) | (trim ? key_note::trim : 0)};
+            ptx::barrier& done = shared.k_full[k_ring.stage];
+            ptx::arrive_expecting(done, tile::kv_bytes);
+#pragma unroll
+            for (int panel = 0; panel < tile::dim / panel_columns; ++panel) {
+                ptx::copy_box(shared.k[k_ring.stage] + panel * tile::keys * panel_row_bytes, k_map, done,
+                              panel * panel_columns, static_cast<int>(t.keys.begin), kv_head, batch);
+            }
+            k_ring.advance();
+        };
+        const auto load_value = [&](int first) {
+            ptx::wait(shared.v_empty[v_ring.stage], v_ring.parity ^ 1);
+            ptx::barrier& done = shared.v_full[v_ring.stage];
+            ptx::arrive_expecting(done, tile::kv_bytes);
+#pragma unroll
+            for (int panel = 0; panel < tile::dim / panel_columns; ++panel) {
+                ptx::copy_box(shared.v[v_ring.stage] + panel * tile::keys * panel_row_bytes, v_map, done,
+                              panel * panel_columns, first, kv_head, batch);
+            }
+            v_ring.advance();
+        };
+
+        core::key_tile current = at.plan.next_key_tile(work.row_tile, range.begin, range);
+        const bool empty = current.due == core::visit::skip;
+        core::key_tile next = empty ? current : at.plan.next_key_tile(work.row_tile, current.index + 1, range);
+        if (!empty) load_key(current, next.due == core::visit::skip);
+
+        ptx::wait(shared.q_empty[q_ring.stage], q_ring.parity ^ 1);
+        shared.row[q_ring.stage] = {static_cast<int>(work.head), static_cast<int>(work.row_tile), empty ? 1 : 0};
+        ptx::arrive_expecting(shared.q_full[q_ring.stage], tile::q_bytes);
+#pragma unroll
+        for (int panel = 0; panel < tile::dim / panel_columns; ++panel) {
+            ptx::copy_box(shared.q[q_ring.stage] + panel * tile::rows * panel_row_bytes, q_map,
+                          shared.q_full[q_ring.stage], panel * panel_columns, static_cast<int>(rows.begin),
+                          static_cast<int>(at.head), batch);
+        }
+        q_ring.advance();
+
+        while (!empty) {
+            const core::key_tile following =
+                next.due == core::visit::skip ? next : at.plan.next_key_tile(work.row_tile, next.index + 1, range);
+            if (next.due != core::visit::skip) load_key(next, following.due == core::visit::skip);
+            load_value(static_cast<int>(current.keys.begin));
+            if (next.due == core::visit::skip) break;
+            current = next;
+            next = following;
+        }
+    }
+    ptx::wait(shared.q_empty[q_ring.stage], q_ring.parity ^ 1);
+    shared.row[q_ring.stage] = {-1, 0, 1};
+    ptx::arrive(shared.q_full[q_ring.stage]);
+}
+
+/// One warpgroup; `group` is its number among the consumers.
+template <class T, class tile>
+class sm90_consumer {
+  public:
+    __device__ __forceinline__ sm90_consumer(const forward_arguments& a, sm90_shared<tile>& shared, int group)
+        : a_(a), shared_(shared), group_(group), scale_(score_scale::of(a.shape.scale)),
+          q_(k_major_descriptor(ptx::shared_address(shared.q[0]) + group * 64 * panel_row_bytes)),
+          k_(k_major_descriptor(ptx::shared_address(shared.k[0]))),
+          v_(mn_major_descriptor(ptx::shared_address(shared.v[0]), tile::keys)) {}
+
+    __device__ __forceinline__ void run() {
+        if (tile::take_turns && group_ == tile::consumers - 1) pass_turn();
+        for (;; q_ring_.advance()) {
+            ptx::wait(shared_.q_full[q_ring_.stage], q_ring_.parity);
+            const row_note row = shared_.row[q_ring_.stage];
+            if (row.head < 0) return;
+            const sm90_place<tile> at(a_, row.head);
+            first_row_ = row.row_tile * tile::rows + group_ * 64 + warp() * 16 + lane() / 4;
+            mask_ = at.plan.mask;
+            start();
+            if (row.empty != 0) {
+                release(shared_.q_empty[q_ring_.stage]);
+            } else {
+                visible_ = {mask_.lo(row.row_tile * tile::rows),
+                            mask_.hi(core::min((row.row_tile + 1) * tile::rows, a_.shape.q_len) - 1)};
+                attend();
+            }
+            reduce_rows(state_);
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                const index_t i = first_row_ + 8 * r;
+                finish_row<T>(a_, at.batch, at.head, core::min(i, a_.shape.q_len - 1), 0, o_, r, state_[r],
+                              i < a_.shape.q_len);
+            }
+        }
+    }
+
+  private:
+    __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x % 32); }
+    __device__ __forceinline__ static int warp() { return static_cast<int>(threadIdx.x / 32 % 4); }
+    __device__ __forceinline__ static void release(ptx::barrier& b) {
+        if (lane() == 0) ptx::arrive(b);
+    }
+
+    __device__ __forceinline__ void start() {
+#pragma unroll
+        for (float& x : o_) x = 0.0F;
+        state_[0] = state_[1] = row_softmax::start();
+    }
+
+    // Turns: group g waits at named barrier 1 + g for the group before it.
+    __device__ __forceinline__ void await_turn() const {
+        if constexpr (tile::take_turns) {
+            if (group_ == 0) ptx::named_sync<1, 256>();
+            if (group_ == 1) ptx::named_sync<2, 256>();
+            if (group_ == 2) ptx::named_sync<3, 256>();
+        }
+    }
+    __device__ __forceinline__ void pass_turn() const {
+        if constexpr (tile::take_turns) {
+            if (group_ == tile::consumers - 1) ptx::named_arrive<1, 256>();
+            if (group_ == 0) ptx::named_arrive<2, 256>();
+            if (group_ == 1 && tile::consumers == 3) ptx::named_arrive<3, 256>();
+        }
+    }
+
+    /// Issues S = Q·Kᵀ with K of `stage`.
+    __device__ __forceinline__ void issue_scores(int stage) {
+        ptx::pin(s_);
+        ptx::wgmma_fence();
+        const std::uint64_t q = q_ + static_cast<std::uint32_t>(q_ring_.stage * (tile::q_bytes >> 4));
+        const std::uint64_t k = k_ + static_cast<std::uint32_t>(stage * (tile::kv_bytes >> 4));
+#pragma unroll
+        for (int x = 0; x < tile::dim / 16; ++x) {
+            const int column = x % 4 * 32 >> 4;
+            ptx::wgmma<T, tile::keys>::ss(s_, q + (x / 4 * (tile::rows * panel_row_bytes >> 4) + column),
+                                          k + (x / 4 * (tile::keys * panel_row_bytes >> 4) + column), x != 0);
+        }
+        ptx::wgmma_commit();
+    }
+
+    /// Issues O += P·V with V of `stage`.
+    __device__ __forceinline__ void issue_values(int stage) {
+        ptx::pin(o_);
+        ptx::wgmma_fence();
+        const std::uint64_t v = v_ + static_cast<std::uint32_t>(stage * (tile::kv_bytes >> 4));
+#pragma unroll
+        for (int x = 0; x < tile::keys / 16; ++x) {
+            ptx::wgmma<T, tile::dim>::rs(o_, p_ + 4 * x, v + x * (16 * panel_row_bytes >> 4), 1);
+        }
+        ptx::wgmma_commit();
+    }
+
+    /// S of a tile has come: hide, fold, and leave 2^(logit - max) in s_.
+    __device__ __forceinline__ void fold_scores(const key_note& note) {
+        if (scale_.sign != 1.0F) {
+#pragma unroll
+            for (float& x : s_) x *= scale_.sign;
+        }
+        if ((note.flags & key_note::partial) != 0) {
+            const column_limits limits[2] = {column_limits::of(mask_, first_row_, note.first, tile::keys),
+                                             column_limits::of(mask_, first_row_ + 8, note.first, tile::keys)};
+            hide(s_, limits);
+        }
+        fold(s_, state_, factor_, scale_.scale);
+    }
+
+    __device__ __forceinline__ void pack_probabilities() {
+#pragma unroll
+        for (int i = 0; i < tile::keys / 4; ++i) p_[i] = ptx::pack<T>(s_[2 * i], s_[2 * i + 1]);
+    }
+
+    __device__ __forceinline__ void rescale() {
+#pragma unroll
+        for (int i = 0; i < tile::dim / 2; ++i) o_[i] *= factor_[i / 2 % 2];
+    }
+
+    /// Zeroes the rows of V that no row of the tile sees: their probabilities are 0, but 0 times what lies there may not
+    /// be. Every consumer does it for itself, all write the same zeros.
+    __device__ __forceinline__ void trim_values(const key_note& note, int stage) {
+        const int begin = static_cast<int>(core::clamp(visible_.begin - note.first, 0, tile::keys));
+        const int end = static_cast<int>(core::clamp(visible_.end - note.first, 0, tile::keys));
+        for (int at = static_cast<int>(threadIdx.x % 128); at < tile::keys * tile::dim / 8; at += 128) {
+            const int row = at / 8 % tile::keys;
+            if (row < begin || row >= end) {
+                *reinterpret_cast<uint4*>(shared_.v[stage] + at * 16) = make_uint4(0, 0, 0, 0);
+            }
+        }
+        ptx::fence_async_proxy();
+        if (group_ == 0) ptx::named_sync<4, 128>();
+        if (group_ == 1) ptx::named_sync<5, 128>();
+        if (group_ == 2) ptx::named_sync<6, 128>();
+    }
+
+    /// The row tile against its key tiles. In the loop, Q·K of a tile and P·V of the tile before it are under way
+    /// together, and the softmax of the first runs while the second goes on.
+    __device__ __forceinline__ void attend() {
+        ptx::wait(shared_.k_full[k_ring_.stage], k_ring_.parity);
+        key_note note = shared_.key[k_ring_.stage];
+        issue_scores(k_ring_.stage);
+        ptx::wgmma_wait<0>();
+        ptx::pin(s_);
+        keys_are_read(note);
+        fold_scores(note);
+        pack_probabilities();
+        while ((note.flags & key_note::last) == 0) {
+            ptx::wait(shared_.k_full[k_ring_.stage], k_ring_.parity);
+            const key_note next = shared_.key[k_ring_.stage];
+            await_turn();
+            issue_scores(k_ring_.stage);
+            if constexpr (tile::rescale_early) rescale();
+            await_values(note);
+            issue_values(v_ring_.stage);
+            pass_turn();
+            ptx::wgmma_wait<1>();
+            ptx::pin(s_);
+            keys_are_read(next);
+            fold_scores(next);
+            ptx::wgmma_wait<0>();
+            ptx::pin(o_);
+            values_are_read();
+            pack_probabilities();
+            if constexpr (!tile::rescale_early) rescale();
+            note = next;
+        }
+        if constexpr (tile::rescale_early) rescale();
+        await_values(note);
+        issue_values(v_ring_.stage);
+        ptx::wgmma_wait<0>();
+        ptx::pin(o_);
+        values_are_read();
+    }
+
+    /// Gives the K tile back, and with the last one Q.
+    __device__ __forceinline__ void keys_are_read(const key_note& note) {
+        release(shared_.k_empty[k_ring_.stage]);
+        if ((note.flags & key_note::last) != 0) release(shared_.q_empty[q_ring_.stage]);
+        k_ring_.advance();
+    }
+    __device__ __forceinline__ void await_values(const key_note& note) {
+        ptx::wait(shared_.v_full[v_ring_.stage], v_ring_.parity);
+        if ((note.flags & key_note::trim) != 0) trim_values(note, v_ring_.stage);
+    }
+    __device__ __forceinline__ void values_are_read() {
+        release(shared_.v_empty[v_ring_.stage]);
+        v_ring_.advance();
+    }
+
+    const forward_arguments& a_;
+    sm90_shared<tile>& shared_;
+    int group_;
+    score_scale scale_;
+    std::uint64_t q_, k_, v_;
+    ring<tile::q_stages> q_ring_;
+    ring<tile::stages> k_ring_;
+    ring<tile::stages> v_ring_;
+    int first_row_ = 0;
+    core::band mask_;
+    core::span visible_;
+    float s_[tile::keys / 2];
+    float o_[tile::dim / 2];
+    std::uint32_t p_[tile::keys / 4];
+    row_state state_[2];
+    float factor_[2];
+};
+
+template <class T, class tile>
+__global__ void __launch_bounds__(tile::threads, 1)
+    sm90_kernel(const __grid_constant__ forward_arguments a, const __grid_constant__ CUtensorMap q_map,
+                const __grid_constant__ CUtensorMap k_map, const __grid_constant__ CUtensorMap v_map) {
+    extern __shared__ char raw[];
+    auto& shared = *reinterpret_cast<sm90_shared<tile>*>(
+        raw + (tile_alignment - ptx::shared_address(raw) % tile_alignment) % tile_alignment);
+    if (threadIdx.x == 0) {
+        // A consumer gives a buffer back with one arrival a warp.
+        for (int s = 0; s < tile::q_stages; ++s) {
+            ptx::initialise(shared.q_full[s], 1);
+            ptx::initialise(shared.q_empty[s], 4 * tile::consumers);
+        }
+        for (int s = 0; s < tile::stages; ++s) {
+            ptx::initialise(shared.k_full[s], 1);
+            ptx::initialise(shared.v_full[s], 1);
+            ptx::initialise(shared.k_empty[s], 4 * tile::consumers);
+            ptx::initialise(shared.v_empty[s], 4 * tile::consumers);
+        }
+        ptx::fence_initialised_barriers();
+    }
+    __syncthreads();
+    if (threadIdx.x < 128) {
+        ptx::give_up_registers_to<tile::producer_registers>();
+        if (threadIdx.x == 0) produce<tile>(a, shared, q_map, k_map, v_map);
+    } else {
+        ptx::claim_registers_to<tile::consumer_registers>();
+        sm90_consumer<T, tile>(a, shared, static_cast<int>(threadIdx.x) / 128 - 1).run();
+    }
+}
+
+} // namespace pantile::cuda

@@ -1,0 +1,137 @@
+#include "plan.hpp"
+
+#include <pantile/error.hpp>
+
+#include <string>
+
+namespace pantile::cuda {
+namespace {
+
+constexpr index_t largest_dim = 256;
+constexpr index_t largest_int = 0x7fffffff;
+constexpr index_t fewest_keys_of_a_split = 256; ///< below this a split costs more than it brings
+constexpr index_t blocks_a_multiprocessor = 3;  ///< of the decode kernel, by registers and shared memory
+constexpr index_t most_splits = 128;
+
+/// The kernel of `kind` with the smallest padded head dim that holds the problem's dims.
+const kernel* smallest(cuda_kernel kind, element type, index_t dim) {
+    const kernel* best = nullptr;
+    for (const auto& table : kernel_tables()) {
+        for (const kernel& k : table) {
+            if (k.kind != kind || k.type != type || k.dim < dim) continue;
+            if (best == nullptr || k.dim < best->dim) best = &k;
+        }
+    }
+    return best;
+}
+
+/// Why the sm90 kernel cannot serve the call; empty if it can.
+std::string sm90_objection(const core::problem& p, const call_facts& call, const device_facts& device) {
+    if (device.compute_capability != 90) return "the device is not of compute capability 9.0";
+    if (!call.vectors) return "a base, stride or dim of q, k or v is not a multiple of 16 bytes";
+    if (call.repeats) return "a stride of q, k or v is 0 or negative";
+    if (p.head_dim == 0 || p.value_dim == 0 || p.k_len == 0) return "head_dim, value_dim or k.length is 0";
+    if (p.q_len > largest_int / 2 || p.k_len > largest_int / 2) return "a length is above 2^30";
+    if (p.batch * p.q_heads * core::ceil_div(p.q_len, 128) > largest_int)
+        return "it would have more than 2^31 row tiles";
+    if (call.key_splits > 1) return "it does not split keys";
+    return {};
+}
+
+/// Heads whose K and V fill at most half of L2, so that the row tiles of a section find them there.
+index_t section_of(const core::problem& p, index_t heads_of_an_item, const device_facts& device) {
+    const index_t kv_bytes = core::max(p.k_len * (p.head_dim + p.value_dim) * 2, 1);
+    const index_t kv_heads = core::max(device.l2_bytes / 2 / kv_bytes, 1);
+    return core::max(kv_heads * p.group() / heads_of_an_item, 1);
+}
+
+/// The smallest number of splits that fills the multiprocessors to within 85 % of the best: the share of `slots` that work
+/// in the average wave.
+index_t choose_splits(index_t blocks, index_t k_len, index_t slots) {
+    const index_t most = core::clamp(k_len / fewest_keys_of_a_split, 1, most_splits);
+    const auto filled = [&](index_t splits) {
+        const index_t all = blocks * splits;
+        return static_cast<double>(all) / static_cast<double>(core::round_up(all, slots));
+    };
+    double best = 0.0;
+    for (index_t s = 1; s <= most; ++s) best = filled(s) > best ? filled(s) : best;
+    for (index_t s = 1; s <= most; ++s) {
+        if (filled(s) >= 0.85 * best) return s;
+    }
+    return most;
+}
+
+forward_plan plan_portable(const core::problem& p, const call_facts& call, const device_facts& device,
+                           const kernel* chosen) {
+    forward_plan plan;
+    plan.chosen = chosen;
+    plan.heads_packed = chosen->kind == cuda_kernel::decode && p.group() <= chosen->rows ? p.group() : 1;
+    plan.tiles.row_tile = chosen->rows / plan.heads_packed * plan.heads_packed;
+    plan.tiles.key_tile = chosen->keys;
+    const index_t groups = p.batch * p.q_heads / core::max(plan.heads_packed, 1);
+    const index_t items = groups * core::ceil_div(p.q_len, plan.tiles.row_tile / plan.heads_packed);
+    if (items > largest_int) {
+        throw unsupported("pantile: the call has " + std::to_string(items) +
+                          " row tiles; the CUDA machine serves up to 2^31 - 1");
+    }
+    plan.tiles.key_splits = 1;
+    if (call.key_splits > 0) {
+        plan.tiles.key_splits = call.key_splits;
+    } else if (chosen->kind == cuda_kernel::decode) {
+        plan.tiles.key_splits = choose_splits(items, p.k_len, device.multiprocessors * blocks_a_multiprocessor);
+    }
+    if (plan.tiles.key_splits > 65535) {
+        throw invalid_argument("pantile: options.key_splits is " + std::to_string(plan.tiles.key_splits) +
+                               ": it must be at most 65535");
+    }
+    plan.section = section_of(p, plan.heads_packed, device);
+    plan.blocks = items * plan.tiles.key_splits;
+    if (plan.tiles.key_splits > 1) {
+        const index_t rows = p.batch * p.q_heads * p.q_len;
+        plan.workspace_bytes = plan.tiles.key_splits * rows * (p.value_dim + 2) * 4;
+    }
+    return plan;
+}
+
+} // namespace
+
+forward_plan choose(const core::problem& p, const call_facts& call, const device_facts& device) {
+    const index_t dim = core::max(p.head_dim, p.value_dim);
+    if (dim > largest_dim) {
+        throw unsupported("pantile: the CUDA machine serves head and value dims up to 256, and this call has " +
+                          std::to_string(dim));
+    }
+    if (device.compute_capability < 80) {
+        throw unsupported("pantile: the CUDA machine needs compute capability 8.0 or later; this device has " +
+                          std::to_string(device.compute_capability / 10) + "." +
+                          std::to_string(device.compute_capability % 10));
+    }
+    const std::string objection = sm90_objection(p, call, device);
+    if (call.forced == cuda_kernel::sm90 && !objection.empty()) {
+        throw unsupported("pantile: the sm90 kernel cannot serve this call: " + objection);
+    }
+    // Few rows: reading K and V once, by as many multiprocessors as there are, is all that counts.
+    const kernel* decode = smallest(cuda_kernel::decode, call.type, dim);
+    const index_t rows = p.q_len * p.group();
+    const bool few_rows = rows <= decode->rows && p.k_len >= 2 * fewest_keys_of_a_split;
+    if (call.forced == cuda_kernel::decode || (call.forced == cuda_kernel::automatic && few_rows)) {
+        return plan_portable(p, call, device, decode);
+    }
+    const kernel* hopper = smallest(cuda_kernel::sm90, call.type, dim);
+    if (call.forced != cuda_kernel::portable && objection.empty() && hopper != nullptr) {
+        const index_t items = p.batch * p.q_heads * core::ceil_div(p.q_len, hopper->rows);
+        forward_plan plan;
+        plan.chosen = hopper;
+        plan.tiles = {hopper->rows, hopper->keys, 1};
+        plan.section = section_of(p, 1, device);
+        plan.blocks = core::min(items, device.multiprocessors);
+        // Under a mask row tiles differ in length: free blocks take the next one. Else all are alike, and taking turns
+        // shares them out evenly.
+        plan.counts_items = (p.left < p.k_len || p.right < p.k_len) && items > device.multiprocessors;
+        plan.workspace_bytes = plan.counts_items ? 256 : 0;
+        return plan;
+    }
+    return plan_portable(p, call, device, smallest(cuda_kernel::portable, call.type, dim));
+}
+
+} // namespace pantile::cuda

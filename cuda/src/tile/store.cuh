@@ -1,0 +1,82 @@
+#pragma once
+
+#include "../arguments.hpp"
+#include "../ptx/convert.cuh"
+#include "softmax.cuh"
+
+// From accumulator registers to out and lse.
+
+namespace pantile::cuda {
+
+/// Transposes a 4x4 block of words over the four threads of a quad: thread t ends with word t of threads 0 to 3.
+__device__ __forceinline__ void transpose_quad(std::uint32_t (&w)[4]) {
+    const auto exchange = [](std::uint32_t& low, std::uint32_t& high, unsigned distance) {
+        const bool upper = (threadIdx.x & distance) != 0;
+        const std::uint32_t received = __shfl_xor_sync(0xffffffffU, upper ? low : high, static_cast<int>(distance));
+        (upper ? low : high) = received;
+    };
+    exchange(w[0], w[1], 1);
+    exchange(w[2], w[3], 1);
+    exchange(w[0], w[2], 2);
+    exchange(w[1], w[3], 2);
+}
+
+/// One row's share of a thread: o[4j + 2r] and o[4j + 2r + 1], j < n / 4, at columns 8j + 2t and the next, times `factor`,
+/// to `row` (of `columns` columns). `exists` false: the row is outside the tensor and nothing is stored, but the thread
+/// takes part in the exchange. Traffic: each 16-bit row leaves in 16-byte pieces, 64 bytes a quad.
+template <class T, int n>
+__device__ __forceinline__ void store_row(T* row, const float (&o)[n], int r, float factor, int columns, bool vectors,
+                                          bool exists) {
+    const int t = static_cast<int>(threadIdx.x % 4);
+    if constexpr (sizeof(T) == 2) {
+        if (vectors) {
+#pragma unroll
+            for (int j = 0; j < n / 4; j += 4) {
+                std::uint32_t w[4];
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    w[i] = ptx::pack<T>(o[4 * (j + i) + 2 * r] * factor, o[4 * (j + i) + 2 * r + 1] * factor);
+                }
+                transpose_quad(w);
+                const int column = 8 * (j + t);
+                if (exists && column < columns) {
+                    *reinterpret_cast<uint4*>(row + column) = make_uint4(w[0], w[1], w[2], w[3]);
+                }
+            }
+            return;
+        }
+    }
+    if (!exists) return;
+#pragma unroll
+    for (int j = 0; j < n / 4; ++j) {
+        const int column = 8 * j + 2 * t;
+        if (column < columns) row[column] = static_cast<T>(o[4 * j + 2 * r] * factor);
+        if (column + 1 < columns) row[column + 1] = static_cast<T>(o[4 * j + 2 * r + 1] * factor);
+    }
+}
+
+/// Row `i` of head `h`: its O, normalised (or as a partial result of `split`), and its log-sum-exp. state.sum is reduced.
+template <class T, int n>
+__device__ __forceinline__ void finish_row(const forward_arguments& a, index_t b, index_t h, index_t i, index_t split,
+                                           const float (&o)[n], int r, const row_state& state, bool exists) {
+    const auto columns = static_cast<int>(a.shape.value_dim);
+    const index_t place = a.out_layout.place(b, h, i);
+    const bool leader = exists && threadIdx.x % 4 == 0;
+    if (a.kind == out_kind::partial) {
+        auto* row = static_cast<float*>(a.out) + split * a.split_stride_out + place;
+        store_row(row, o, r, 1.0F, columns, false, exists);
+        const index_t at = split * a.split_stride_rows + a.lse_layout.place(b, h, i);
+        if (leader) static_cast<float*>(a.max)[at] = state.max;
+        if (leader) static_cast<float*>(a.lse)[at] = state.sum;
+        return;
+    }
+    const float factor = core::finish_factor(state);
+    if (a.kind == out_kind::wide) {
+        store_row(static_cast<float*>(a.out) + place, o, r, factor, columns, false, exists);
+    } else {
+        store_row(static_cast<T*>(a.out) + place, o, r, factor, columns, a.out_vectors, exists);
+    }
+    if (leader && a.lse != nullptr) static_cast<float*>(a.lse)[a.lse_layout.place(b, h, i)] = core::finish_lse(state);
+}
+
+} // namespace pantile::cuda

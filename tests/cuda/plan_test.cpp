@@ -1,0 +1,109 @@
+// The ladder of kernels, with made-up devices: which kernel a call gets, and that it fits.
+
+#include "plan.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+namespace pantile::cuda {
+namespace {
+
+constexpr device_facts h100{90, 132, 50 << 20, 227 * 1024};
+constexpr device_facts a100{80, 108, 40 << 20, 163 * 1024};
+
+core::problem square(index_t length, index_t dim, index_t heads = 16) {
+    core::problem p;
+    p.batch = 1;
+    p.q_heads = p.kv_heads = heads;
+    p.q_len = p.k_len = length;
+    p.head_dim = p.value_dim = dim;
+    return p;
+}
+
+call_facts aligned(element type = element::bfloat16) {
+    call_facts call;
+    call.type = type;
+    call.vectors = true;
+    return call;
+}
+
+TEST(plan, every_kernel_fits_the_devices_it_is_for) {
+    for (const auto& table : kernel_tables()) {
+        for (const kernel& k : table) {
+            EXPECT_LE(k.shared_bytes, k.kind == cuda_kernel::sm90 ? h100.shared_bytes : a100.shared_bytes);
+            EXPECT_LE(k.threads, 1024);
+            EXPECT_NE(k.launch, nullptr);
+        }
+    }
+}
+
+TEST(plan, hopper_gets_its_own_kernel_where_it_can) {
+    EXPECT_EQ(choose(square(1024, 128), aligned(), h100).chosen->kind, cuda_kernel::sm90);
+    EXPECT_EQ(choose(square(1024, 128), aligned(), a100).chosen->kind, cuda_kernel::portable);
+    call_facts crooked = aligned();
+    crooked.vectors = false;
+    EXPECT_EQ(choose(square(1024, 128), crooked, h100).chosen->kind, cuda_kernel::portable);
+    call_facts broadcast = aligned();
+    broadcast.repeats = true;
+    EXPECT_EQ(choose(square(1024, 128), broadcast, h100).chosen->kind, cuda_kernel::portable);
+    call_facts split = aligned();
+    split.key_splits = 3;
+    const forward_plan plan = choose(square(1024, 128), split, h100);
+    EXPECT_EQ(plan.chosen->kind, cuda_kernel::portable);
+    EXPECT_EQ(plan.tiles.key_splits, 3);
+    EXPECT_EQ(plan.workspace_bytes, 3 * 16 * 1024 * (128 + 2) * 4);
+}
+
+TEST(plan, few_rows_split_the_keys_and_pack_the_heads) {
+    core::problem p = square(65536, 128, 8);
+    p.q_len = 1;
+    p.q_heads = 32;
+    const forward_plan plan = choose(p, aligned(), h100);
+    EXPECT_EQ(plan.chosen->kind, cuda_kernel::decode);
+    EXPECT_EQ(plan.heads_packed, 4);
+    EXPECT_GT(plan.tiles.key_splits, 16); // 8 groups alone would leave most multiprocessors idle
+    EXPECT_EQ(plan.blocks, 8 * plan.tiles.key_splits);
+}
+
+TEST(plan, a_forced_kernel_that_cannot_serve_says_why) {
+    call_facts call = aligned();
+    call.forced = cuda_kernel::sm90;
+    call.vectors = false;
+    try {
+        (void)choose(square(1024, 128), call, h100);
+        FAIL() << "nothing was thrown";
+    } catch (const unsupported& e) {
+        EXPECT_STREQ(e.what(), "pantile: the sm90 kernel cannot serve this call: a base, stride or dim of q, k or v is "
+                               "not a multiple of 16 bytes");
+    }
+}
+
+TEST(plan, what_no_kernel_serves_is_unsupported) {
+    EXPECT_THROW((void)choose(square(64, 257), aligned(), h100), unsupported);
+    EXPECT_THROW((void)choose(square(64, 64), aligned(), device_facts{75, 40, 4 << 20, 64 * 1024}), unsupported);
+}
+
+RC_GTEST_PROP(plan, chosen_kernels_hold_the_dims_and_tiles_hold_whole_positions, ()) {
+    core::problem p;
+    p.batch = *rc::gen::inRange<index_t>(1, 5);
+    p.kv_heads = *rc::gen::inRange<index_t>(1, 5);
+    p.q_heads = p.kv_heads * *rc::gen::inRange<index_t>(1, 80);
+    p.q_len = *rc::gen::inRange<index_t>(0, 3000);
+    p.k_len = *rc::gen::inRange<index_t>(0, 100000);
+    p.head_dim = *rc::gen::inRange<index_t>(0, 257);
+    p.value_dim = *rc::gen::inRange<index_t>(0, 257);
+    call_facts call;
+    call.type = *rc::gen::element(element::float16, element::bfloat16);
+    call.vectors = *rc::gen::arbitrary<bool>();
+    const forward_plan plan = choose(p, call, *rc::gen::element(h100, a100));
+    RC_ASSERT(plan.chosen->dim >= core::max(p.head_dim, p.value_dim));
+    RC_ASSERT(plan.chosen->type == call.type);
+    RC_ASSERT(plan.tiles.row_tile % plan.heads_packed == 0);
+    RC_ASSERT(plan.tiles.row_tile > 0 && plan.tiles.row_tile <= plan.chosen->rows);
+    RC_ASSERT(p.group() % plan.heads_packed == 0);
+    RC_ASSERT(plan.section >= 1 && plan.tiles.key_splits >= 1);
+    RC_ASSERT((plan.tiles.key_splits == 1) == (plan.workspace_bytes == 0) || p.q_len == 0);
+}
+
+} // namespace
+} // namespace pantile::cuda

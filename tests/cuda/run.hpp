@@ -1,0 +1,111 @@
+#pragma once
+
+#include "device.hpp"
+
+#include <support/data.hpp>
+
+#include <pantile/cuda.hpp>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+namespace pantile::test {
+
+/// How a case is put to the GPU.
+struct gpu_call {
+    layout inputs = layout::bhsd;
+    layout outputs = layout::bhsd;
+    cuda_kernel kernel = cuda_kernel::automatic;
+    index_t key_splits = 0;
+    bool want_lse = true;
+    index_t shift = 0; ///< elements by which the tensors miss a 256-byte boundary
+};
+
+inline alignment alignment_of(anchor a) {
+    return a == anchor::bottom_right ? alignment::bottom_right
+           : a == anchor::top_left   ? alignment::top_left
+                                     : alignment::explicit_offset;
+}
+
+inline device_options options_of(const attention_case& c, const gpu_call& call) {
+    device_options o;
+    o.mask = {c.left.value_or(unbounded), c.right.value_or(unbounded), alignment_of(c.align), c.offset};
+    o.scale = c.scale;
+    o.kernel = call.kernel;
+    o.key_splits = call.key_splits;
+    return o;
+}
+
+/// A stored tensor's copy on the device, gaps and all. Element (0, 0, 0, 0) lies `shift` elements past a 256-byte
+/// boundary.
+template <class T>
+class uploaded {
+  public:
+    uploaded(stored<T>& from, index_t shift)
+        : from_(from), origin_(from.view().data - from.memory().data()), lead_(lead_of(origin_, shift)),
+          memory_(padded(from.memory(), lead_)) {}
+    [[nodiscard]] device_view<T> view() const {
+        const tensor_view<T> v = from_.view();
+        return {memory_.data() + lead_ + origin_, v.extent, v.stride};
+    }
+    [[nodiscard]] device_row_view<T> rows() const {
+        const row_view<T> v = from_.rows();
+        return {memory_.data() + lead_ + origin_, v.extent, v.stride};
+    }
+    /// Brings the device's memory back into the stored tensor.
+    void download() const {
+        const std::vector<T> all = memory_.values();
+        std::copy(all.begin() + lead_, all.end(), from_.view().data - origin_);
+    }
+
+  private:
+    static index_t lead_of(index_t origin, index_t shift) {
+        constexpr index_t boundary = 256 / static_cast<index_t>(sizeof(T));
+        return ((shift - origin) % boundary + boundary) % boundary;
+    }
+    static std::vector<T> padded(const std::vector<T>& memory, index_t lead) {
+        std::vector<T> all(static_cast<std::size_t>(lead));
+        all.insert(all.end(), memory.begin(), memory.end());
+        return all;
+    }
+    stored<T>& from_;
+    index_t origin_;
+    index_t lead_;
+    on_gpu<T> memory_;
+};
+
+struct gpu_result {
+    tensor<double> out, lse;
+    bool gaps_untouched = true;
+};
+
+/// One forward call on the default stream. Outputs are poisoned before it.
+template <class T, class Out>
+gpu_result forward_on_gpu(const attention_case& c, const attention_inputs& in, const gpu_call& call) {
+    stored<T> q(in.q, call.inputs);
+    stored<T> k(in.k, call.inputs);
+    stored<T> v(in.v, call.inputs);
+    stored<Out> out(c.out_extent(), call.outputs);
+    stored<float> lse(c.lse_extent(), layout::padded);
+    const uploaded<T> gq(q, call.shift);
+    const uploaded<T> gk(k, call.shift);
+    const uploaded<T> gv(v, call.shift);
+    const uploaded<Out> gout(out, call.shift);
+    const uploaded<float> glse(lse, 0);
+    const on_gpu<index_t> lengths(c.key_lengths);
+    device_options o = options_of(c, call);
+    if (!c.key_lengths.empty()) o.key_lengths = lengths.data();
+    const cudaStream_t stream = nullptr;
+    if (call.want_lse) {
+        attention(device_view<const T>(gq.view()), gk.view(), gv.view(), gout.view(), glse.rows(), stream, o);
+    } else {
+        attention(device_view<const T>(gq.view()), gk.view(), gv.view(), gout.view(), stream, o);
+    }
+    EXPECT_EQ(cudaSuccess, cudaStreamSynchronize(stream)) << cudaGetErrorString(cudaGetLastError());
+    gout.download();
+    glse.download();
+    return {out.values(), lse.values(), out.gaps_are_untouched() && lse.gaps_are_untouched()};
+}
+
+} // namespace pantile::test
