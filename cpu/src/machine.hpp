@@ -249,7 +249,7 @@ class tile_machine {
                     zero = xsimd::fma(V::load_aligned(o_panel(r) + x * width + vector), V(T(0)), zero);
                 }
                 zero.store_aligned(suspects_ + r + vector);
-                any = any || xsimd::any(zero != zero);
+                for (index_t i = 0; i < n; ++i) any = any || is_suspect(r + vector + i);
             }
         }
         return any;

@@ -1,0 +1,500 @@
+/// \file
+/// The forward walk's machine for bf16 on a matrix unit, queries along the tiles' columns.
+///
+/// A row tile (about 512 queries) is cut into panels of 32 queries, a key tile (about 128 keys) into blocks of 32 keys.
+/// As in cpu/src/machine.hpp, Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is
+/// vertical. Both products are blocks of 2 × 2 tiles of 16 × 16: four loads of 1 KiB serve four tile products.
+///
+///     product     first operand, tile [16][32]       second operand, tile [16 pairs][16]{even, odd}
+///     Sᵀ = K·Qᵀ   K rows                             Q, dims in pairs: packed once a row tile
+///     Oᵀ = Vᵀ·P   Vᵀ rows: packed once a key tile    P, keys in pairs: written by the exponentials
+///
+/// The matrix unit and the vector units work at the same time: while the exponentials of panel u are taken, step by step,
+/// the matrix unit finishes P·V of panel u - 1 and then starts the scores of panel u + 1, which take the memory that P of
+/// panel u - 1 has left.
+///
+///     vectors        exp 0           exp 1           exp 2
+///     matrix unit    S 1             P·V 0, S 2      P·V 1, S 3      …
+///
+/// Sizes in bytes, row tile of r queries, key tile of c keys, head dim d, value dim e:
+///     Q 2·r·d, O 4·r·e, K 2·c·d, V 2·c·e     L2
+///     scores of two panels 2 · 4·32·c        L1: 32 KiB at c = 128
+/// A (panel, key tile) step does 64·c·(d + e) FLOP, c·(d + e)/16 clocks of the matrix unit at its peak, takes 32·c
+/// exponentials, and moves 2·c·(d + e) + 32·(2·d + 8·e) bytes between L2 and L1.
+///
+/// P is rounded to bf16 for the product with V, as every matrix-unit code does; the row sum adds the unrounded P, so that
+/// the log-sum-exp keeps the precision of fp32. The unit takes subnormal inputs as zero.
+#pragma once
+
+#include "../machine.hpp"
+#include "exponentials.hpp"
+#include "pack.hpp"
+
+namespace pantile::cpu::amx {
+
+template <class Unit>
+class tile_machine {
+    using V = typename Unit::vector;
+    static constexpr index_t n = lanes<V>;
+    static constexpr int vectors = panel_rows / lanes<V>; // a row of 32 queries
+    static constexpr index_t block_scores = block_keys * panel_rows;
+    using softmax = core::online_softmax<vector_ops<V>>;
+
+  public:
+    tile_machine(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch)
+        : call_(call), work_(work), to_(to), mask_(call.problem.band_of(work.seq)) {
+        const core::problem& p = call.problem;
+        const index_t kv_head = p.kv_head(work.head);
+        q_ = matrix_of<float>(call.q, work.batch, work.head, work.seq.q_begin);
+        k_ = matrix_of<float>(call.k, work.batch, kv_head, work.seq.k_begin);
+        v_ = matrix_of<float>(call.v, work.batch, kv_head, work.seq.k_begin);
+        const double magnitude = p.scale < 0 ? -p.scale : p.scale;
+        exponent_scale_ = static_cast<float>(p.scale == 0 ? core::log2_e : magnitude * core::log2_e);
+        measure();
+        allocate(scratch);
+    }
+
+    static index_t scratch_bytes(const forward_call& call) {
+        tile_machine counting(call);
+        return counting.allocate(nullptr);
+    }
+
+    /// Q of the rows as second operands: reads r·d numbers.
+    void open(const core::row_tile& t) {
+        rows_ = t.rows;
+        partial_seen_ = false;
+        const index_t first = mask_.lo(rows_.begin);
+        seen_ = {first, core::max(first, mask_.hi(rows_.end - 1))};
+        panels_ = core::ceil_div(rows_.size(), panel_rows);
+        for (index_t r = 0; r < panels_ * panel_rows; r += 16) pack_queries(r);
+        for (index_t i = 0; i < panels_ * panel_rows; i += n) {
+            softmax::start().max.store_aligned(max_ + i);
+            softmax::start().sum.store_aligned(sum_ + i);
+        }
+        for (index_t i = 0; i < panels_ * panel_rows * value_pad_; i += n) softmax::start().sum.store_aligned(ot_ + i);
+    }
+
+    /// Rows that no query of the row tile sees are never read; zeros stand for them.
+    void fetch_key(const core::key_tile& t) {
+        for (index_t j = 0; j < core::round_up(t.keys.size(), block_keys); ++j) {
+            bfloat16* to = kt_ + j * head_pad_;
+            if (is_seen(t, j)) {
+                copy_row<V>(k_, t.keys.begin + j, call_.problem.head_dim, to, head_pad_);
+            } else {
+                std::memcpy(static_cast<void*>(to), zeros_, static_cast<std::size_t>(head_pad_) * sizeof(bfloat16));
+            }
+        }
+    }
+    void fetch_value(const core::key_tile& t) {
+        const index_t dim = call_.problem.value_dim;
+        const bool in_place = v_.col_stride == 1 && dim == value_pad_;
+        for (index_t j = 0; j < t.keys.size(); j += block_keys) {
+            const bfloat16* rows[block_keys];
+            for (index_t i = 0; i < block_keys; ++i) {
+                const index_t key = t.keys.begin + j + i;
+                rows[i] = zeros_;
+                if (!is_seen(t, j + i)) continue;
+                rows[i] = static_cast<const bfloat16*>(v_.data) + key * v_.row_stride;
+                if (in_place) continue;
+                copy_row<V>(v_, key, dim, staging_ + i * value_pad_, value_pad_);
+                rows[i] = staging_ + i * value_pad_;
+            }
+            pack_row_pairs<V>(rows, value_pad_, spare_, vt_ + j * value_pad_);
+        }
+    }
+
+    void score(const core::key_tile& t, core::full_tile) { visit_panels(t); }
+    void score(const core::key_tile& t, core::partial_tile) {
+        partial_seen_ = true;
+        visit_panels(t);
+    }
+
+    void accumulate(const core::key_tile&) {} // done by score, panel by panel
+
+    void close() {
+        const core::problem& p = call_.problem;
+        const matrix_ref out = matrix_of<float>(to_.out, work_.batch, work_.head, work_.seq.q_begin);
+        const bool partial_result = to_.max.data != nullptr;
+        for (index_t u = 0; u < panels_; ++u) {
+            const index_t r = u * panel_rows;
+            for (index_t i = 0; i < panel_rows; ++i) {
+                reference_[i] = partial_result ? 1.0F : core::finish_factor(state(r + i));
+            }
+            store_transposed<V>(o_panel(u), panel_rows, reference_, out, rows_.begin + r,
+                                core::min(panel_rows, rows_.size() - r), p.value_dim);
+        }
+        for (index_t i = 0; i < rows_.size(); ++i) {
+            if (to_.lse.data != nullptr) put(to_.lse, i, core::finish_lse(state(i)));
+            if (to_.max.data != nullptr) put(to_.max, i, state(i).max);
+            if (to_.sum.data != nullptr) put(to_.sum, i, state(i).sum);
+        }
+    }
+
+    /// As cpu::tile_machine has them: rows whose output is not finite and may owe that to pairs that they do not see.
+    bool find_suspects() {
+        if (!partial_seen_) return false;
+        bool any = false;
+        for (index_t u = 0; u < panels_; ++u) {
+            for (index_t i = 0; i < panel_rows; i += n) {
+                V zero = V(0.0F); // stays 0 as long as all numbers are finite
+                for (index_t x = 0; x < call_.problem.value_dim; ++x) {
+                    zero = xsimd::fma(V::load_aligned(o_panel(u) + x * panel_rows + i), V(0.0F), zero);
+                }
+                zero.store_aligned(suspects_ + u * panel_rows + i);
+                any = any || xsimd::any(zero != zero);
+            }
+        }
+        return any;
+    }
+    bool is_suspect(index_t row_in_tile) const { return suspects_[row_in_tile] != 0.0F; }
+
+  private:
+    explicit tile_machine(const forward_call& call) : call_(call) { measure(); }
+
+    void measure() {
+        head_pad_ = core::round_up(core::max(call_.problem.head_dim, 1), 32);
+        value_pad_ = core::round_up(core::max(call_.problem.value_dim, 1), 32);
+    }
+
+    index_t allocate(std::byte* scratch) {
+        const core::problem& p = call_.problem;
+        const index_t rows = core::round_up(core::min(call_.plan.row_tile, core::max(p.q_len, 1)), panel_rows);
+        const index_t keys = core::round_up(core::min(call_.plan.key_tile, core::max(p.k_len, 1)), block_keys);
+        const index_t pad = core::max(head_pad_, value_pad_);
+        arena memory(scratch);
+        for (float*& scores : scores_) scores = memory.template take<float>(keys * panel_rows);
+        for (float*& block : product_) block = memory.template take<float>(32 * panel_rows);
+        for (float*& factor : factor_) factor = memory.template take<float>(panel_rows);
+        tile_max_ = memory.template take<float>(panel_rows);
+        tile_sum_ = memory.template take<float>(panel_rows);
+        reference_ = memory.template take<float>(panel_rows);
+        first_visible_ = memory.template take<float>(panel_rows);
+        end_visible_ = memory.template take<float>(panel_rows);
+        max_ = memory.template take<float>(rows);
+        sum_ = memory.template take<float>(rows);
+        suspects_ = memory.template take<float>(rows);
+        kt_ = memory.template take<bfloat16>(keys * head_pad_);
+        vt_ = memory.template take<bfloat16>(keys * value_pad_);
+        qt_ = memory.template take<bfloat16>(rows * head_pad_);
+        ot_ = memory.template take<float>(rows * value_pad_);
+        staging_ = memory.template take<bfloat16>(32 * pad);
+        spare_ = memory.template take<bfloat16>(32 * value_pad_);
+        zeros_ = memory.template take<bfloat16>(pad);
+        if (zeros_ != nullptr) std::memset(static_cast<void*>(zeros_), 0, static_cast<std::size_t>(pad) * 2);
+        return memory.used();
+    }
+
+    bfloat16* q_panel(index_t u) const { return qt_ + u * panel_rows * head_pad_; }
+    float* o_panel(index_t u) const { return ot_ + u * panel_rows * value_pad_; }
+    core::softmax_state<float> state(index_t i) const { return {max_[i], sum_[i]}; }
+
+    void put(const row_ref& to, index_t i, float x) const {
+        float* p = static_cast<float*>(to.data);
+        p[work_.batch * to.stride[0] + work_.head * to.stride[1] +
+          (work_.seq.q_begin + rows_.begin + i) * to.stride[2]] = x;
+    }
+
+    /// Does key j of the tile exist, and does some row of the row tile see it, as far as the band's ends tell?
+    bool is_seen(const core::key_tile& t, index_t j) const {
+        const index_t key = t.keys.begin + j;
+        return key < t.keys.end && key >= seen_.begin && key < seen_.end;
+    }
+
+    /// 16 rows of Q from row r of the tile on. The sign of the scale, and a scale of 0, go into Q; its magnitude goes into
+    /// the exponent.
+    void pack_queries(index_t r) {
+        const double scale = call_.problem.scale;
+        for (index_t i = 0; i < 16; ++i) {
+            bfloat16* row = staging_ + i * head_pad_;
+            if (r + i < rows_.size()) {
+                copy_row<V>(q_, rows_.begin + r + i, call_.problem.head_dim, row, head_pad_);
+            } else {
+                std::memcpy(static_cast<void*>(row), zeros_, static_cast<std::size_t>(head_pad_) * sizeof(bfloat16));
+            }
+            if (scale > 0) continue;
+            for (index_t x = 0; x < head_pad_; ++x) row[x] = bfloat16((scale < 0 ? -1.0F : 0.0F) * float(row[x]));
+        }
+        pack_column_pairs<V>(staging_, head_pad_, qt_ + r * head_pad_);
+    }
+
+    /// The first panel from number `u` on that sees keys of the tile; the memory it may use is number `turn` of two.
+    panel_visit next_visit(const core::key_tile& t, index_t u, index_t turn) const {
+        for (; u < panels_; ++u) {
+            const core::span mine = rows_of_panel(u);
+            const index_t begin = core::max(mask_.lo(mine.begin), t.keys.begin);
+            const index_t end = core::min(mask_.hi(mine.end - 1), t.keys.end);
+            if (end <= begin) continue;
+            return {u, (begin - t.keys.begin) / block_keys, core::ceil_div(end - t.keys.begin, block_keys),
+                    scores_[turn % 2], factor_[turn % 2]};
+        }
+        return {};
+    }
+    core::span rows_of_panel(index_t u) const {
+        const index_t first = rows_.begin + u * panel_rows;
+        return {first, core::min(first + panel_rows, rows_.end)};
+    }
+
+    /// Every panel of the row tile against one key tile, matrix unit and vectors overlapping as drawn above.
+    void visit_panels(const core::key_tile& t) {
+        index_t turn = 0;
+        panel_visit before;
+        panel_visit now = next_visit(t, 0, turn);
+        if (!now.any()) return;
+        idle nothing;
+        scores(t, now, nothing);
+        while (now.any()) {
+            fold(t, now);
+            const panel_visit after = next_visit(t, now.panel + 1, ++turn);
+            // A few steps stay for the end: they cover the wait for the last block of scores.
+            const index_t slots = (value_slots(before) + score_slots(after)) * 17 / 16 + 4;
+            exponentials<Unit> work(now.scores + now.first * block_scores, now.blocks() * block_keys / 2,
+                                    exponent_scale_, reference_, slots);
+            if (before.any()) values(before, work);
+            if (after.any()) scores(t, after, work);
+            work.finish(tile_sum_);
+            add_sums(now);
+            before = now;
+            now = after;
+        }
+        values(before, nothing);
+    }
+
+    index_t score_slots(const panel_visit& v) const { return v.blocks() * head_pad_ / 32 * 4; }
+    index_t value_slots(const panel_visit& v) const {
+        return v.blocks() * core::ceil_div(call_.problem.value_dim, 16) * 2;
+    }
+
+    /// Scores of a panel, and the maxima of all blocks but the last. `work` gets a slot after every tile product.
+    template <class Work>
+    PANTILE_INLINE void scores(const core::key_tile& t, const panel_visit& v, Work& work) {
+        note_visible_keys(t, v);
+        unroll<vectors>([&](auto i) PANTILE_INLINE { softmax::start().max.store_aligned(tile_max_ + i * n); });
+        const bfloat16* q = q_panel(v.panel);
+        const index_t k_stride = head_pad_ * 2;
+        for (index_t b = v.first; b < v.last; ++b) {
+            const bfloat16* k = kt_ + b * block_keys * head_pad_;
+            unit_.template zero<0>();
+            unit_.template zero<1>();
+            unit_.template zero<2>();
+            unit_.template zero<3>();
+            for (index_t x = 0; x < head_pad_; x += 32) {
+                unit_.template load<4>(k + x, k_stride);
+                unit_.template load<6>(q + x * 16, 64);
+                unit_.template dot<0, 4, 6>();
+                work.advance();
+                unit_.template load<7>(q + (head_pad_ + x) * 16, 64);
+                unit_.template dot<1, 4, 7>();
+                work.advance();
+                unit_.template load<5>(k + 16 * head_pad_ + x, k_stride);
+                unit_.template dot<2, 5, 6>();
+                work.advance();
+                unit_.template dot<3, 5, 7>();
+                work.advance();
+            }
+            store_tiles<2>(v.scores + b * block_scores);
+            if (b > v.first) fold_maxima(t, v, b - 1);
+        }
+    }
+
+    /// O = O · factor + Vᵀ·P of a panel. A block's sum joins O one block later, when the unit has surely finished it.
+    template <class Work>
+    PANTILE_INLINE void values(const panel_visit& v, Work& work) {
+        const index_t tiles = core::ceil_div(call_.problem.value_dim, 16);
+        index_t x = 0;
+        for (; x + 2 <= tiles; x += 2) {
+            value_block<2>(v, x, product_[x / 2 % 2], work);
+            if (x > 0) join<2>(v, x - 2, product_[(x / 2 + 1) % 2]);
+        }
+        if (x < tiles) value_block<1>(v, x, product_[x / 2 % 2], work);
+        if (x > 0) join<2>(v, x - 2, product_[(x / 2 + 1) % 2]);
+        if (x < tiles) join<1>(v, x, product_[x / 2 % 2]);
+    }
+
+    /// Tiles x … x + rows - 1 of Vᵀ·P, into `to`: [dim][query].
+    template <int rows, class Work>
+    PANTILE_INLINE void value_block(const panel_visit& v, index_t x, float* to, Work& work) {
+        unit_.template zero<0>();
+        unit_.template zero<1>();
+        if constexpr (rows == 2) {
+            unit_.template zero<2>();
+            unit_.template zero<3>();
+        }
+        for (index_t b = v.first; b < v.last; ++b) {
+            const float* p = v.scores + b * block_scores;
+            const bfloat16* values = vt_ + (b * value_pad_ + x * 16) * block_keys;
+            unit_.template load<4>(values, 64);
+            unit_.template load<6>(p, 2 * panel_rows * 4);
+            unit_.template dot<0, 4, 6>();
+            work.advance();
+            unit_.template load<7>(p + 16, 2 * panel_rows * 4);
+            unit_.template dot<1, 4, 7>();
+            work.advance();
+            if constexpr (rows == 2) {
+                unit_.template load<5>(values + 16 * block_keys, 64);
+                unit_.template dot<2, 5, 6>();
+                work.advance();
+                unit_.template dot<3, 5, 7>();
+                work.advance();
+            }
+        }
+        store_tiles<rows>(to);
+    }
+
+    /// Accumulators to [16 or 32 rows][32 queries].
+    template <int rows>
+    PANTILE_INLINE void store_tiles(float* to) {
+        constexpr index_t stride = panel_rows * 4;
+        unit_.template store<0>(to, stride);
+        unit_.template store<1>(to + 16, stride);
+        if constexpr (rows == 2) {
+            unit_.template store<2>(to + 16 * panel_rows, stride);
+            unit_.template store<3>(to + 16 * panel_rows + 16, stride);
+        }
+    }
+
+    template <int rows>
+    PANTILE_INLINE void join(const panel_visit& v, index_t x, const float* from) {
+        V factor[vectors];
+        unroll<vectors>([&](auto i) PANTILE_INLINE { factor[i] = V::load_aligned(v.factor + i * n); });
+        float* o = o_panel(v.panel) + x * 16 * panel_rows;
+        for (index_t r = 0; r < rows * 16 * panel_rows; r += panel_rows) {
+            unroll<vectors>([&](auto i) PANTILE_INLINE {
+                const index_t at = r + i * n;
+                xsimd::fma(V::load_aligned(o + at), factor[i], V::load_aligned(from + at)).store_aligned(o + at);
+            });
+        }
+    }
+
+    /// Block b into the panel's maxima; hidden pairs become minus infinity first.
+    PANTILE_INLINE void fold_maxima(const core::key_tile& t, const panel_visit& v, index_t b) {
+        const core::span mine = rows_of_panel(v.panel);
+        const index_t begin = t.keys.begin + b * block_keys;
+        const index_t end = begin + block_keys;
+        const bool whole = end <= t.keys.end && mask_.lo(mine.end - 1) <= begin && mask_.hi(mine.begin) >= end;
+        float* row = v.scores + b * block_scores;
+        if (!whole) hide(row, b * block_keys);
+        V even[vectors];
+        V odd[vectors];
+        unroll<vectors>([&](auto i) PANTILE_INLINE { even[i] = odd[i] = V::load_aligned(tile_max_ + i * n); });
+        for (index_t k = 0; k < block_keys; k += 2, row += 2 * panel_rows) {
+            unroll<vectors>([&](auto i) PANTILE_INLINE {
+                even[i] = xsimd::max(even[i], V::load_aligned(row + i * n));
+                odd[i] = xsimd::max(odd[i], V::load_aligned(row + panel_rows + i * n));
+            });
+        }
+        unroll<vectors>(
+            [&](auto i) PANTILE_INLINE { xsimd::max(even[i], odd[i]).store_aligned(tile_max_ + i * n); });
+    }
+
+    /// Hidden pairs of a block to minus infinity; its first key is number `first_key` of the tile.
+    void hide(float* row, index_t first_key) {
+        for (index_t k = first_key; k < first_key + block_keys; ++k, row += panel_rows) {
+            const V key(static_cast<float>(k));
+            for (index_t i = 0; i < panel_rows; i += n) {
+                const V first = V::load_aligned(first_visible_ + i);
+                const V end = V::load_aligned(end_visible_ + i);
+                const V score = V::load_aligned(row + i);
+                xsimd::select(first <= key && key < end, score, vector_ops<V>::lowest()).store_aligned(row + i);
+            }
+        }
+    }
+
+    /// first_visible and end_visible of the panel's rows, counted from the tile's first key; clamped far outside a tile,
+    /// where they are exact.
+    void note_visible_keys(const core::key_tile& t, const panel_visit& v) {
+        constexpr index_t far = index_t{1} << 23;
+        const index_t at = rows_of_panel(v.panel).begin + mask_.offset - t.keys.begin;
+        for (index_t i = 0; i < panel_rows; ++i) {
+            first_visible_[i] = static_cast<float>(core::clamp(at + i - mask_.left, -far, far));
+            end_visible_[i] = static_cast<float>(core::clamp(at + i + mask_.right + 1, -far, t.keys.size()));
+        }
+    }
+
+    /// Raises the rows' maxima to the tile's: gives the factor for O and the sum, and the reference of the exponents.
+    PANTILE_INLINE void fold(const core::key_tile& t, const panel_visit& v) {
+        fold_maxima(t, v, v.last - 1);
+        unroll<vectors>([&](auto i) PANTILE_INLINE {
+            const index_t at = v.panel * panel_rows + i * n;
+            typename softmax::state s{V::load_aligned(max_ + at), V::load_aligned(sum_ + at)};
+            const V factor = softmax::raise(s, V::load_aligned(tile_max_ + i * n) * V(exponent_scale_));
+            factor.store_aligned(v.factor + i * n);
+            softmax::reference(s).store_aligned(reference_ + i * n);
+            s.max.store_aligned(max_ + at);
+        });
+    }
+
+    PANTILE_INLINE void add_sums(const panel_visit& v) {
+        unroll<vectors>([&](auto i) PANTILE_INLINE {
+            float* sum = sum_ + v.panel * panel_rows + i * n;
+            const V factor = V::load_aligned(v.factor + i * n);
+            xsimd::fma(V::load_aligned(sum), factor, V::load_aligned(tile_sum_ + i * n)).store_aligned(sum);
+        });
+    }
+
+    Unit unit_;
+    const forward_call& call_;
+    forward_work work_;
+    output to_;
+    core::band mask_;
+    matrix_ref q_, k_, v_;
+    float exponent_scale_ = 1.0F; // |scale| · log2(e)
+    index_t head_pad_ = 32;       // dims, rounded up to what one tile product sums over
+    index_t value_pad_ = 32;
+    core::span rows_;
+    core::span seen_; // keys between the first and the last that some row sees
+    index_t panels_ = 0;
+    bool partial_seen_ = false;
+
+    float* scores_[2] = {};  // of two panels in turn
+    float* factor_[2] = {};  // [query] of a panel, as the next ones
+    float* product_[2] = {}; // [32 dims][query]
+    float* tile_max_ = nullptr;
+    float* tile_sum_ = nullptr;
+    float* reference_ = nullptr;
+    float* first_visible_ = nullptr;
+    float* end_visible_ = nullptr;
+    float* max_ = nullptr; // [query] of the row tile
+    float* sum_ = nullptr;
+    float* suspects_ = nullptr;    // not 0: a row to walk again
+    bfloat16* kt_ = nullptr;       // [key][head_pad]
+    bfloat16* vt_ = nullptr;       // a block's [dim][pair of keys]{even, odd} after the other
+    bfloat16* qt_ = nullptr;       // 16 rows' [pair of dims][query]{even, odd} after the other
+    float* ot_ = nullptr;          // a panel's [dim][query] after the other
+    bfloat16* staging_ = nullptr;  // 32 rows
+    bfloat16* spare_ = nullptr;    // 32 rows of V, interleaved
+    bfloat16* zeros_ = nullptr;    // one row
+};
+
+template <class Unit>
+index_t scratch_bytes(const forward_call& call) {
+    return tile_machine<Unit>::scratch_bytes(call);
+}
+
+/// One row tile, start to end; then, one by one, the rows that hidden pairs may have spoilt (see cpu::run_forward).
+template <class Unit>
+void run_forward(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch) {
+    tile_machine<Unit> machine(call, work, to, scratch);
+    const core::schedule tiles(call.problem, work.seq, call.plan);
+    core::walk::forward(machine, tiles, work.row_tile);
+    if (!machine.find_suspects()) return;
+    const core::span rows = tiles.rows(work.row_tile);
+    const core::schedule single(work.seq, tiles.mask, 1, call.plan.key_tile);
+    for (index_t i = rows.begin; i < rows.end; ++i) {
+        if (machine.is_suspect(i - rows.begin)) core::walk::forward(machine, single, i);
+    }
+}
+
+template <class Unit>
+constexpr forward_kernels forward_kernels_of() {
+    forward_kernels k;
+    k.lanes = panel_rows;
+    k.panel_rows = panel_rows;
+    k.block_keys = block_keys;
+    k.max_row_tile = 512;
+    k.max_key_tile = 128;
+    k.scratch_bytes = scratch_bytes<Unit>;
+    k.run = run_forward<Unit>;
+    return k;
+}
+
+} // namespace pantile::cpu::amx
