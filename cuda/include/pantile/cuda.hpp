@@ -10,18 +10,21 @@
 /// The same call on the same kind of device gives the same bits, run after run.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <iosfwd>
 #include <optional>
 #include <span>
 #include <string>
 
-#include <cuda_runtime_api.h>
-
 #include <pantile/core/traffic.hpp>
 #include <pantile/error.hpp>
 #include <pantile/options.hpp>
 #include <pantile/tensor.hpp>
+
+/// A stream, as the CUDA runtime declares it: this page needs none of its headers.
+struct CUstream_st;
+using cudaStream_t = CUstream_st*; // NOLINT(readability-identifier-naming)
 
 namespace pantile {
 
