@@ -31,7 +31,7 @@ struct vector_ops {
     static PANTILE_INLINE V lowest() { return V(-std::numeric_limits<T>::infinity()); }
     static PANTILE_INLINE V zero() { return V(T(0)); }
     static PANTILE_INLINE V max(const V& a, const V& b) { return xsimd::max(a, b); }
-    static PANTILE_INLINE V exp2(const V& x) { return cpu::exp2(x); }
+    static PANTILE_INLINE V exp2(const V& x) { return cpu::power_of_two(x); }
     static PANTILE_INLINE V finite_or_zero(const V& x) { return xsimd::select(x == lowest(), zero(), x); }
 };
 
@@ -111,7 +111,7 @@ PANTILE_INLINE inline void exponentiate(number_t<V>* scores, index_t stride, ind
     for (index_t k = begin; k < end; ++k) {
         number_t<V>* row = scores + k * stride;
         unroll<vectors>([&](auto v) PANTILE_INLINE {
-            const V p = exp2(xsimd::fms(V::load_aligned(row + v * lanes<V>), c, against[v]));
+            const V p = power_of_two(xsimd::fms(V::load_aligned(row + v * lanes<V>), c, against[v]));
             p.store_aligned(row + v * lanes<V>);
             total[v] = total[v] + p;
         });

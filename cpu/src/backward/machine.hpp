@@ -139,7 +139,7 @@ class machine {
                                   V low(T(0)), high(T(0));
                                   if constexpr (masked) seers(m0 + m, low, high);
                                   unroll<width>([&](auto v) PANTILE_INLINE {
-                                      V p = exp2(xsimd::fms(c.at[m][v], scale, lse2[v]));
+                                      V p = power_of_two(xsimd::fms(c.at[m][v], scale, lse2[v]));
                                       if constexpr (masked)
                                           p = xsimd::select(lane[v] >= low && lane[v] <= high, p, V(T(0)));
                                       p.store_unaligned(p_tile + (m0 + m) * stride + v * lanes<V>);

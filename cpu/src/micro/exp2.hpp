@@ -107,8 +107,9 @@ struct exp2_of<xsimd::batch<double, Arch>> {
 };
 #endif
 
+/// 2^x. Not named exp2: an unqualified call would find xsimd::exp2, half as fast, by its argument.
 template <class V>
-PANTILE_INLINE inline V exp2(const V& x) {
+PANTILE_INLINE inline V power_of_two(const V& x) {
     return exp2_of<V>::apply(x);
 }
 

@@ -53,7 +53,7 @@ void run_product(const product_case<cpu::number_t<V>>& p) {
 
 template <class V>
 void run_exp2(const cpu::number_t<V>* x, cpu::number_t<V>* y, index_t n) {
-    for (index_t i = 0; i < n; i += cpu::lanes<V>) cpu::exp2(V::load_unaligned(x + i)).store_unaligned(y + i);
+    for (index_t i = 0; i < n; i += cpu::lanes<V>) cpu::power_of_two(V::load_unaligned(x + i)).store_unaligned(y + i);
 }
 
 template <class V>
