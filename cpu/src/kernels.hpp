@@ -48,6 +48,8 @@ struct forward_kernels {
     /// Bytes of scratch that one thread needs; scratch is aligned to 64 bytes.
     index_t (*scratch_bytes)(const forward_call&) = nullptr;
     void (*run)(const forward_call&, const forward_work&, const output&, std::byte* scratch) = nullptr;
+    index_t max_row_tile = 256; ///< beyond these sizes nothing is gained
+    index_t max_key_tile = 96;
 };
 
 /// Everything that is compiled for one instruction set.
@@ -64,6 +66,7 @@ extern const kernels baseline_kernels;
 #if defined(PANTILE_X86)
 extern const kernels avx2_kernels;
 extern const kernels avx512_kernels;
+extern const forward_kernels amx_forward_bf16;
 #endif
 
 } // namespace pantile::cpu

@@ -12,12 +12,15 @@ namespace {
 // Key tiles beyond this would leave the range in which a lane counts keys exactly; nobody wants one.
 constexpr index_t largest_key_tile = index_t{1} << 22;
 
+// Fewer rows do not pay for packing K and V for a matrix unit.
+constexpr index_t least_matrix_rows = 32;
+
 core::machine_limits limits_of(const forward_kernels& k, index_t number_bytes) {
     core::machine_limits m;
     m.row_quantum = k.panel_rows;
     m.key_quantum = k.block_keys;
-    m.max_row_tile = 256;
-    m.max_key_tile = 96;
+    m.max_row_tile = k.max_row_tile;
+    m.max_key_tile = k.max_key_tile;
     m.element_bytes = number_bytes;
     m.near_bytes = 32 << 10;
     m.far_bytes = 1 << 20;
@@ -28,8 +31,13 @@ core::machine_limits limits_of(const forward_kernels& k, index_t number_bytes) {
 
 prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
                  const options& o) {
+    return prepare(p, q, k, v, o, choose_kernels(o.isa, q.type == element::bf16 && p.q_len >= least_matrix_rows));
+}
+
+prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
+                 const options& o, const kernels& chosen) {
     prepared r;
-    r.isa = &choose_kernels(o.isa);
+    r.isa = &chosen;
     const bool wide = q.type == element::f64;
     r.forward = wide ? &r.isa->forward_f64 : &r.isa->forward_f32;
     r.number_bytes = wide ? 8 : 4;

@@ -53,6 +53,9 @@ struct prepared {
 /// Chooses kernels, plan and threads for a checked problem.
 [[nodiscard]] prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
                                const options& o);
+/// The same with given kernels.
+[[nodiscard]] prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
+                               const options& o, const kernels& chosen);
 
 /// Checks q, k, v and the options.
 template <class T>

@@ -28,12 +28,12 @@ TEST(dispatch, every_set_that_is_listed_can_be_chosen) {
     const std::string listed = pantile::cpu::available_isas();
     EXPECT_THAT(listed, HasSubstr("baseline"));
     const std::pair<isa, const char*> sets[] = {
-        {isa::baseline, "baseline"}, {isa::avx2, "avx2"}, {isa::avx512, "avx512"}};
+        {isa::baseline, "baseline"}, {isa::avx2, "avx2"}, {isa::avx512, "avx512"}, {isa::amx, "amx"}};
     for (const auto& [set, name] : sets) {
         const bool available = (", " + listed + ",").find(std::string(", ") + name + ",") != std::string::npos;
         if (available) {
-            EXPECT_EQ(pantile::cpu::choose_kernels(set).isa, set);
-            EXPECT_STREQ(pantile::cpu::choose_kernels(set).name, name);
+            EXPECT_EQ(pantile::cpu::choose_kernels(set, true).isa, set);
+            EXPECT_STREQ(pantile::cpu::choose_kernels(set, true).name, name);
         } else {
             EXPECT_THAT(refusal(set), HasSubstr(name));
             EXPECT_THAT(refusal(set), HasSubstr("available on this machine: " + listed));
@@ -46,7 +46,7 @@ TEST(dispatch, automatic_takes_the_last_listed_or_the_forced_one) {
     const std::string listed = pantile::cpu::available_isas();
     const std::string last = listed.substr(listed.rfind(' ') + 1);
     const bool is_forced = forced != nullptr && *forced != '\0';
-    EXPECT_EQ(pantile::cpu::choose_kernels(isa::automatic).name, is_forced ? std::string(forced) : last);
+    EXPECT_EQ(pantile::cpu::choose_kernels(isa::automatic, true).name, is_forced ? std::string(forced) : last);
 }
 
 /// PANTILE_ISA is read once a process: another value needs another process.

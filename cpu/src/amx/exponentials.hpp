@@ -47,8 +47,8 @@ class exponentials {
     PANTILE_INLINE void step() {
         unroll<vectors>([&](auto v) PANTILE_INLINE {
             float* at = row_ + v * lanes<V>;
-            const V even = exp2(xsimd::fms(V::load_aligned(at), scale_, reference_[v]));
-            const V odd = exp2(xsimd::fms(V::load_aligned(at + panel_rows), scale_, reference_[v]));
+            const V even = cpu::power_of_two(xsimd::fms(V::load_aligned(at), scale_, reference_[v]));
+            const V odd = cpu::power_of_two(xsimd::fms(V::load_aligned(at + panel_rows), scale_, reference_[v]));
             even_[v] = even_[v] + even;
             odd_[v] = odd_[v] + odd;
             Unit::store_pairs(even, odd, reinterpret_cast<bfloat16*>(at));

@@ -75,7 +75,8 @@ class hardware_unit {
     static PANTILE_INLINE void store_pairs(const vector& even, const vector& odd, bfloat16* to) {
         const auto rounded = (__m512i)_mm512_cvtne2ps_pbh(odd, even); // the 16 of `even`, then the 16 of `odd`
         const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-        const __m512i pairs = _mm512_or_si512(lane, _mm512_slli_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(16)), 16));
+        const __m512i pairs =
+            _mm512_or_si512(lane, _mm512_slli_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(16)), 16));
         _mm512_storeu_si512(to, _mm512_permutexvar_epi16(pairs, rounded));
     }
 };

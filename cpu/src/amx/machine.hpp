@@ -141,7 +141,7 @@ class tile_machine {
                     zero = xsimd::fma(V::load_aligned(o_panel(u) + x * panel_rows + i), V(0.0F), zero);
                 }
                 zero.store_aligned(suspects_ + u * panel_rows + i);
-                any = any || xsimd::any(zero != zero);
+                for (index_t q = 0; q < n; ++q) any = any || is_suspect(u * panel_rows + i + q);
             }
         }
         return any;
@@ -382,8 +382,7 @@ class tile_machine {
                 odd[i] = xsimd::max(odd[i], V::load_aligned(row + panel_rows + i * n));
             });
         }
-        unroll<vectors>(
-            [&](auto i) PANTILE_INLINE { xsimd::max(even[i], odd[i]).store_aligned(tile_max_ + i * n); });
+        unroll<vectors>([&](auto i) PANTILE_INLINE { xsimd::max(even[i], odd[i]).store_aligned(tile_max_ + i * n); });
     }
 
     /// Hidden pairs of a block to minus infinity; its first key is number `first_key` of the tile.
@@ -455,14 +454,14 @@ class tile_machine {
     float* end_visible_ = nullptr;
     float* max_ = nullptr; // [query] of the row tile
     float* sum_ = nullptr;
-    float* suspects_ = nullptr;    // not 0: a row to walk again
-    bfloat16* kt_ = nullptr;       // [key][head_pad]
-    bfloat16* vt_ = nullptr;       // a block's [dim][pair of keys]{even, odd} after the other
-    bfloat16* qt_ = nullptr;       // 16 rows' [pair of dims][query]{even, odd} after the other
-    float* ot_ = nullptr;          // a panel's [dim][query] after the other
-    bfloat16* staging_ = nullptr;  // 32 rows
-    bfloat16* spare_ = nullptr;    // 32 rows of V, interleaved
-    bfloat16* zeros_ = nullptr;    // one row
+    float* suspects_ = nullptr;   // not 0: a row to walk again
+    bfloat16* kt_ = nullptr;      // [key][head_pad]
+    bfloat16* vt_ = nullptr;      // a block's [dim][pair of keys]{even, odd} after the other
+    bfloat16* qt_ = nullptr;      // 16 rows' [pair of dims][query]{even, odd} after the other
+    float* ot_ = nullptr;         // a panel's [dim][query] after the other
+    bfloat16* staging_ = nullptr; // 32 rows
+    bfloat16* spare_ = nullptr;   // 32 rows of V, interleaved
+    bfloat16* zeros_ = nullptr;   // one row
 };
 
 template <class Unit>

@@ -11,8 +11,8 @@ inline constexpr int block_keys = 32; ///< keys of a block of scores: two tiles,
 
 /// What one panel has to do with the current key tile.
 struct panel_visit {
-    index_t panel = -1;      ///< number in the row tile; -1: none
-    index_t first = 0;       ///< blocks of keys [first, last) of the tile
+    index_t panel = -1; ///< number in the row tile; -1: none
+    index_t first = 0;  ///< blocks of keys [first, last) of the tile
     index_t last = 0;
     float* scores = nullptr; ///< [key][query], later P: [pair of keys][query]{even, odd}, 256 bytes a pair as before
     float* factor = nullptr; ///< [query]: what earlier sums of O are multiplied by
