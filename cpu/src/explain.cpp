@@ -19,11 +19,15 @@ explanation explain_call(const tensor_view<const In>& q, const tensor_view<const
     explanation e;
     e.machine = "cpu";
     e.isa = p.isa->name;
-    e.kernel = "tile";
+    e.kernel = p.decode ? "decode" : "tile";
     e.tiles = p.call.plan;
     e.threads = static_cast<int>(p.threads);
     e.workspace_bytes = workspace::bytes(p.threads, p.scratch_bytes, p.shared_bytes);
     e.traffic = core::forward_traffic(problem, p.call.plan);
+    if (p.decode && problem.group() > 1) { // K and V are read once for all heads of a group
+        e.traffic.k.reads /= problem.group();
+        e.traffic.v.reads /= problem.group();
+    }
     const auto size = static_cast<index_t>(sizeof(In));
     const core::traffic& t = e.traffic;
     e.read_bytes = (t.q.reads + t.k.reads + t.v.reads) * size;

@@ -58,6 +58,8 @@ struct kernels {
     const char* name = "";
     forward_kernels forward_f32;
     forward_kernels forward_f64;
+    forward_kernels decode_f32; ///< few queries: panel_rows is how many, forward_work::head the kv head
+    forward_kernels decode_f64;
     backward::kernels backward_f32;
     backward::kernels backward_f64;
 };

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "backward/work_item.hpp"
-#include "machine.hpp"
+#include "decode/machine.hpp"
 
 namespace pantile::cpu {
 
@@ -15,6 +15,8 @@ constexpr kernels kernels_of(pantile::isa isa, const char* name) {
             name,
             forward_kernels_of<f32>(),
             forward_kernels_of<f64>(),
+            decode_kernels_of<f32>(),
+            decode_kernels_of<f64>(),
             backward::kernels_of<f32>(),
             backward::kernels_of<f64>()};
 }

@@ -27,6 +27,15 @@ core::machine_limits limits_of(const forward_kernels& k, index_t number_bytes) {
     return m;
 }
 
+/// Where rows are few, keys are split: until there are about `wanted_works` pieces of work, each of enough keys to be worth
+/// its merge. A rule on shapes alone: the thread count changes no bit.
+void allow_splits(core::machine_limits& m, const core::problem& p, index_t heads) {
+    constexpr index_t wanted_works = 64;
+    m.decode_rows = p.q_len * p.group();
+    m.split_keys = 1024;
+    m.max_splits = core::ceil_div(wanted_works, core::max(p.batch * heads, 1));
+}
+
 } // namespace
 
 prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
@@ -39,15 +48,22 @@ prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& 
     prepared r;
     r.isa = &chosen;
     const bool wide = q.type == element::f64;
-    r.forward = wide ? &r.isa->forward_f64 : &r.isa->forward_f32;
+    const tile_plan requested = core::describe(o).plan;
+    const forward_kernels& decode = wide ? r.isa->decode_f64 : r.isa->decode_f32;
+    // A plan that names a row tile asks for the tile kernel.
+    r.decode = p.q_len > 0 && p.q_len <= decode.panel_rows && requested.row_tile == 0;
+    r.forward = r.decode ? &decode : wide ? &r.isa->forward_f64 : &r.isa->forward_f32;
     r.number_bytes = wide ? 8 : 4;
     r.call.problem = p;
     r.call.q = q;
     r.call.k = k;
     r.call.v = v;
     const index_t wanted = o.threads > 0 ? o.threads : omp_get_max_threads();
-    tile_plan plan = core::choose_plan(p, limits_of(*r.forward, r.number_bytes), core::describe(o).plan, wanted);
-    plan.row_tile = core::min(plan.row_tile, core::round_up(core::max(p.q_len, 1), r.forward->lanes));
+    core::machine_limits limits = limits_of(*r.forward, r.number_bytes);
+    if (p.q_len <= r.forward->panel_rows) allow_splits(limits, p, r.heads());
+    tile_plan plan = core::choose_plan(p, limits, requested, wanted);
+    plan.row_tile =
+        r.decode ? p.q_len : core::min(plan.row_tile, core::round_up(core::max(p.q_len, 1), r.forward->lanes));
     plan.key_tile = core::clamp(plan.key_tile, 1, core::clamp(p.k_len, 1, largest_key_tile));
     plan.key_splits = core::clamp(plan.key_splits, 1, core::max(core::ceil_div(p.k_len, plan.key_tile), 1));
     r.call.plan = plan;

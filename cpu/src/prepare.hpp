@@ -38,16 +38,17 @@ struct prepared {
     forward_call call;
     const kernels* isa = nullptr;
     const forward_kernels* forward = nullptr;
+    bool decode = false;      ///< few rows: the query heads of a kv head are one piece of work
     index_t number_bytes = 4; ///< of compute precision
     index_t threads = 1;
     index_t row_tiles = 0;
     index_t scratch_bytes = 0; ///< a thread
     index_t shared_bytes = 0;  ///< partial results of split keys
 
+    /// Heads that are pieces of work.
+    [[nodiscard]] index_t heads() const { return decode ? call.problem.kv_heads : call.problem.q_heads; }
     /// Pieces of work: (batch, head, row tile, split).
-    [[nodiscard]] index_t works() const {
-        return call.problem.batch * call.problem.q_heads * row_tiles * call.plan.key_splits;
-    }
+    [[nodiscard]] index_t works() const { return call.problem.batch * heads() * row_tiles * call.plan.key_splits; }
 };
 
 /// Chooses kernels, plan and threads for a checked problem.

@@ -21,8 +21,8 @@ forward_work work_of(const prepared& p, index_t i, index_t& split) {
     forward_work w;
     w.row_tile = p.row_tiles - 1 - i % p.row_tiles;
     i /= p.row_tiles;
-    w.head = i % q.q_heads;
-    w.batch = i / q.q_heads;
+    w.head = i % p.heads();
+    w.batch = i / p.heads();
     w.seq = q.sequence_of(w.batch);
     if (splits > 1) {
         // Whole key tiles a split, so that a split's tiles are the tiles of the unsplit walk.

@@ -16,31 +16,6 @@
 
 namespace pantile::cpu::backward {
 
-/// `count` rows times `factor`, stored over or added to a matrix of any strides and type.
-template <class V>
-void store_rows(const number_t<V>* from, index_t from_stride, index_t count, index_t dims, number_t<V> factor,
-                bool accumulate, const matrix_ref& to) {
-    using T = number_t<V>;
-    with_elements<T>(to.data, to.type, [&](auto* data) PANTILE_INLINE {
-        using number = std::remove_pointer_t<decltype(data)>;
-        for (index_t i = 0; i < count; ++i) {
-            const T* source = from + i * from_stride;
-            number* target = data + i * to.row_stride;
-            index_t x = 0;
-            for (; to.col_stride == 1 && x + lanes<V> <= dims; x += lanes<V>) {
-                V value = V::load_unaligned(source + x) * V(factor);
-                if (accumulate) value += load_as<V>(target + x);
-                store_as(value, target + x);
-            }
-            for (; x < dims; ++x) {
-                number& at = target[x * to.col_stride];
-                const T value = source[x] * factor;
-                at = static_cast<number>(accumulate ? static_cast<T>(at) + value : value);
-            }
-        }
-    });
-}
-
 /// Rows of one head in compute precision, and how far apart they are.
 template <class T>
 struct rows_in_memory {
