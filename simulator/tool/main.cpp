@@ -23,6 +23,9 @@ int main(int argc, char** argv) {
         tool::add_run(app, chosen);
         tool::add_check(app, chosen);
         tool::add_plan(app, chosen);
+        tool::add_sweep(app, chosen);
+        tool::add_reproduce(app, chosen);
+        tool::add_l2(app, chosen);
         try {
             app.parse(argc, argv);
         } catch (const CLI::Success& e) { // --help

@@ -18,5 +18,8 @@ using action = std::function<int()>;
 void add_run(CLI::App& app, action& chosen);
 void add_check(CLI::App& app, action& chosen);
 void add_plan(CLI::App& app, action& chosen);
+void add_sweep(CLI::App& app, action& chosen);
+void add_reproduce(CLI::App& app, action& chosen);
+void add_l2(CLI::App& app, action& chosen);
 
 } // namespace pantile::simulator::tool

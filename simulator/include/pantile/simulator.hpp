@@ -18,18 +18,28 @@
 /// tiles.hpp         tile sizes that fit
 /// machine.hpp       presets and machines of your own
 /// estimate.hpp      how long it would take
+/// sweep.hpp         traffic against near memory and length, fits, crossovers
+/// plot.hpp          SVG plots
+/// reproduce.hpp     published figures beside ours
+/// cache.hpp         caches, line by line
+/// l2.hpp            a cache shared by concurrent blocks
 /// check.hpp         random runs against closed forms
 /// format.hpp        results as text and JSON
 #pragma once
 
 #include <pantile/simulator/algorithm.hpp>
+#include <pantile/simulator/cache.hpp>
 #include <pantile/simulator/check.hpp>
 #include <pantile/simulator/counts.hpp>
 #include <pantile/simulator/estimate.hpp>
 #include <pantile/simulator/format.hpp>
+#include <pantile/simulator/l2.hpp>
 #include <pantile/simulator/machine.hpp>
 #include <pantile/simulator/near_memory.hpp>
+#include <pantile/simulator/plot.hpp>
 #include <pantile/simulator/processor.hpp>
+#include <pantile/simulator/reproduce.hpp>
 #include <pantile/simulator/run.hpp>
+#include <pantile/simulator/sweep.hpp>
 #include <pantile/simulator/tiles.hpp>
 #include <pantile/simulator/workload.hpp>
