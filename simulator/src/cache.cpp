@@ -76,7 +76,7 @@ cache::cache(const cache_level& level, bool classify) : level_(level), ways_(sta
 cache::~cache() = default;
 cache::cache(cache&&) noexcept = default;
 
-cache::outcome cache::access(std::uint64_t line, bool write) {
+cache::outcome cache::access(std::uint64_t line, bool write, bool allocating) {
     const std::size_t set = power_of_two_ ? line & (sets_ - 1) : line % sets_;
     std::uint64_t* const way = ways_of_sets_.data() + set * ways_;
     const std::uint64_t wanted = line + 1;
@@ -92,6 +92,7 @@ cache::outcome cache::access(std::uint64_t line, bool write) {
         entry |= way[at] & 1;
     } else {
         ++(write ? counts_.write_misses : counts_.read_misses);
+        counts_.allocating_misses += allocating ? 1 : 0;
         at = ways_ - 1;
         if ((way[at] & 1) != 0) {
             o.evicted_dirty = true;

@@ -41,16 +41,16 @@ void cache_chain::moved(const transfer& t) {
     });
 }
 
-void cache_chain::access(std::size_t level, std::uint64_t line, bool write) {
+void cache_chain::access(std::size_t level, std::uint64_t line, bool write, bool allocating) {
     if (level == levels_.size()) {
         ++(write ? memory_writes_ : memory_reads_);
         return;
     }
-    const cache::outcome o = levels_[level].access(line, write);
+    const cache::outcome o = levels_[level].access(line, write, allocating);
     if (o.hit) return;
     if (o.evicted_dirty) access(level + 1, o.evicted, true);
     // A line that comes down whole from above needs no read; a processor's write does.
-    if (level == 0 || !write) access(level + 1, line, false);
+    if (level == 0 || !write) access(level + 1, line, false, write || allocating);
 }
 
 void cache_chain::flush() {

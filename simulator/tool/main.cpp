@@ -26,6 +26,8 @@ int main(int argc, char** argv) {
         tool::add_sweep(app, chosen);
         tool::add_reproduce(app, chosen);
         tool::add_l2(app, chosen);
+        tool::add_trace(app, chosen);
+        tool::add_compare(app, chosen);
         try {
             app.parse(argc, argv);
         } catch (const CLI::Success& e) { // --help

@@ -21,5 +21,7 @@ void add_plan(CLI::App& app, action& chosen);
 void add_sweep(CLI::App& app, action& chosen);
 void add_reproduce(CLI::App& app, action& chosen);
 void add_l2(CLI::App& app, action& chosen);
+void add_trace(CLI::App& app, action& chosen);
+void add_compare(CLI::App& app, action& chosen);
 
 } // namespace pantile::simulator::tool

@@ -23,6 +23,8 @@
 /// reproduce.hpp     published figures beside ours
 /// cache.hpp         caches, line by line
 /// l2.hpp            a cache shared by concurrent blocks
+/// trace.hpp         a run as a timeline
+/// compare.hpp       counters of real hardware beside ours
 /// check.hpp         random runs against closed forms
 /// format.hpp        results as text and JSON
 #pragma once
@@ -30,6 +32,7 @@
 #include <pantile/simulator/algorithm.hpp>
 #include <pantile/simulator/cache.hpp>
 #include <pantile/simulator/check.hpp>
+#include <pantile/simulator/compare.hpp>
 #include <pantile/simulator/counts.hpp>
 #include <pantile/simulator/estimate.hpp>
 #include <pantile/simulator/format.hpp>
@@ -42,4 +45,5 @@
 #include <pantile/simulator/run.hpp>
 #include <pantile/simulator/sweep.hpp>
 #include <pantile/simulator/tiles.hpp>
+#include <pantile/simulator/trace.hpp>
 #include <pantile/simulator/workload.hpp>

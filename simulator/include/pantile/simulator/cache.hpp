@@ -16,10 +16,11 @@ struct cache_counts {
     index_t writes = 0;
     index_t read_misses = 0;
     index_t write_misses = 0;
-    index_t write_backs = 0; ///< dirty lines handed to the next level, by eviction or by the final flush
-    index_t compulsory = 0;  ///< misses on lines never seen before; with the two below, only if misses are classified
-    index_t capacity = 0;    ///< misses that a fully associative cache of the same size would have too
-    index_t conflict = 0;    ///< the rest
+    index_t allocating_misses = 0; ///< read misses that fill a line for a write in the level above
+    index_t write_backs = 0;       ///< dirty lines handed to the next level, by eviction or by the final flush
+    index_t compulsory = 0; ///< misses on lines never seen before; with the two below, only if misses are classified
+    index_t capacity = 0;   ///< misses that a fully associative cache of the same size would have too
+    index_t conflict = 0;   ///< the rest
     [[nodiscard]] index_t misses() const { return read_misses + write_misses; }
     bool operator==(const cache_counts&) const = default;
 };
@@ -38,7 +39,7 @@ class cache {
     ~cache();
     cache(cache&&) noexcept;
 
-    outcome access(std::uint64_t line, bool write);
+    outcome access(std::uint64_t line, bool write, bool allocating = false);
     /// Every dirty line, once; the cache is then clean.
     [[nodiscard]] std::vector<std::uint64_t> flush();
 
@@ -107,7 +108,7 @@ class cache_chain : public observer {
     [[nodiscard]] index_t memory_bytes_written() const { return memory_writes_ * line_bytes_; }
 
   private:
-    void access(std::size_t level, std::uint64_t line, bool write);
+    void access(std::size_t level, std::uint64_t line, bool write, bool allocating = false);
     address_map map_;
     std::vector<cache> levels_;
     index_t line_bytes_ = 64;

@@ -1,0 +1,68 @@
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <sstream>
+
+#include <pantile/error.hpp>
+
+#include "call_options.hpp"
+#include "verbs.hpp"
+
+namespace pantile::simulator::tool {
+
+namespace {
+
+struct compare_options {
+    call_options call;
+    std::string ncu;
+    std::string callgrind;
+    std::string kernel;
+    double tolerance = 0.005;
+    bool json = false;
+};
+
+std::string read_file(const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    if (!in) throw invalid_argument("cannot read '" + path + "'");
+    std::stringstream text;
+    text << in.rdbuf();
+    return text.str();
+}
+
+} // namespace
+
+void add_compare(CLI::App& app, action& chosen) {
+    const auto o = std::make_shared<compare_options>();
+    CLI::App* verb =
+        app.add_subcommand("compare", "Counters of a real run (ncu, callgrind) beside what is counted here");
+    verb->add_option("--ncu", o->ncu, "a CSV of Nsight Compute");
+    verb->add_option("--kernel", o->kernel, "with --ncu: part of the kernel's name  [every kernel]");
+    verb->add_option("--callgrind", o->callgrind, "an output file of callgrind, run with --cache-sim=yes");
+    verb->add_option("--tolerance", o->tolerance, "with --callgrind: relative")->capture_default_str();
+    o->call.add_algorithm(*verb);
+    o->call.add_sizes(*verb);
+    verb->add_option("--tiles", o->call.tiles, "ROWSxKEYS of the kernel")->required();
+    verb->add_flag("--json", o->json, "JSON instead of a table");
+    verb->footer("Exit code 4 if a value is outside its tolerance.\n"
+                 "Examples:\n"
+                 "  ncu --csv --metrics l1tex__m_xbar2l1tex_read_bytes.sum,dram__bytes_read.sum PROGRAM > report.csv\n"
+                 "  pantile-sim compare --ncu report.csv --kernel flash -n 4096 -d 64 --heads 16 --tiles 128x128\n"
+                 "  pantile-sim compare --callgrind callgrind.out -n 2048 -d 64 --dtype fp32 --tiles 256x64");
+    verb->callback([o, &chosen] {
+        chosen = [o] {
+            if (o->ncu.empty() == o->callgrind.empty()) throw invalid_argument("give one of --ncu and --callgrind");
+            const algorithm& a = find_algorithm(o->call.algorithm);
+            const experiment e = o->call.make(a);
+            const std::vector<compared_value> values =
+                o->ncu.empty() ? compare_callgrind(parse_callgrind(read_file(o->callgrind)), a, e, o->tolerance)
+                               : compare_ncu(parse_ncu(read_file(o->ncu)), o->kernel, a, e);
+            std::cout << (o->json ? compare_json(values) : compare_text(values));
+            const bool within =
+                std::all_of(values.begin(), values.end(), [](const compared_value& v) { return v.within(); });
+            return static_cast<int>(within ? done : mismatch);
+        };
+    });
+}
+
+} // namespace pantile::simulator::tool
