@@ -78,14 +78,27 @@ namespace {
 using vector = Eigen::VectorXd;
 using dense = matrix<double>;
 
+/// Four standard deviations, in u, of the rounding of a sum of n products: each step rounds the partial sum, which grows
+/// like its mean (sum · step / n) and wanders like its products (root of the sum of squares).
+double sum_noise(index_t n, double sum, double squares) {
+    return 2.0 * std::sqrt(static_cast<double>(n) * (sum * sum / 3.0 + squares / 2.0));
+}
+dense sum_noise(index_t n, const dense& sums, const dense& squares) {
+    return 2.0 * (static_cast<double>(n) * (sums.array().square() / 3.0 + squares.array() / 2.0)).sqrt();
+}
+
+// Sums over keys and rows start anew in each tile: beyond this length they lose no more digits.
+constexpr index_t longest_sum = 128;
+
 /// What one head's rounding can do, in double; the names are those of docs/numerics.md.
 struct head_scales {
     dense q, k, v;
     head_softmax<double> s;
-    dense size; ///< scale·Σ|q||k|, the size of what a score is summed from
-    dense x;    ///< logits, hidden pairs 0
-    dense rho;  ///< 2·size + 4: relative error of each probability, in u
+    dense x;   ///< logits, hidden pairs 0
+    dense rho; ///< relative error of each probability, in u
 };
+
+dense squared(const dense& m) { return m.cwiseProduct(m); }
 
 head_scales scales_of(const attention_case& c, const attention_inputs& in, index_t b, index_t h) {
     const index_t g = h / (c.q_heads / c.kv_heads);
@@ -94,12 +107,10 @@ head_scales scales_of(const attention_case& c, const attention_inputs& in, index
     r.k = head<double>(in.k, b, g);
     r.v = head<double>(in.v, b, g);
     r.s = softmax_of<double>(c, r.q, r.k, b, h);
-    r.size = std::abs(c.scale) * (r.q.cwiseAbs() * r.k.cwiseAbs().transpose()).eval();
-    if (!c.bias.empty() || !c.slopes.empty()) {
-        r.size += r.s.logit.unaryExpr([](double x) { return std::isfinite(x) ? std::abs(x) : 0.0; });
-    }
     r.x = r.s.logit.unaryExpr([](double x) { return std::isfinite(x) ? x : 0.0; });
-    r.rho = 2.0 * r.size.array() + 4.0;
+    const dense scores = c.scale * (r.q * r.k.transpose()).eval();
+    const dense squares = c.scale * c.scale * (squared(r.q) * squared(r.k).transpose()).eval();
+    r.rho = sum_noise(c.head_dim, scores, squares).array() + 2.0 * scores.array().abs() + 2.0 * r.x.array().abs() + 4.0;
     return r;
 }
 
@@ -141,6 +152,9 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
 
     const double u = unit_roundoff(compute);
     const double u_out = unit_roundoff(out);
+    const double u_p = p == p_rounding::none         ? 0.0
+                       : p == p_rounding::to_float16 ? unit_roundoff(dtype::f16)
+                                                     : unit_roundoff(dtype::bf16);
     const double underflow = static_cast<double>(c.k_len) * smallest_normal(compute);
     r.out.allowed = tensor<double>(c.lse_extent());
     r.lse.allowed = tensor<double>(c.lse_extent());
@@ -152,31 +166,38 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
                 for (index_t j = 0; j < c.k_len && c.value_dim > 0; ++j) {
                     if (c.visible(b, h, i, j)) max_v = std::max(max_v, w.v.row(j).cwiseAbs().maxCoeff());
                 }
-                double noise = 0.0;
-                double drift = 0.0;
                 const vector p_row = w.s.p.row(i).transpose();
                 const vector p_rho = p_row.cwiseProduct(w.rho.row(i).transpose());
                 const vector p_x = p_row.cwiseProduct(w.x.row(i).transpose());
                 const vector weight = w.s.weight.row(i).transpose();
+                const index_t n = std::min(c.k_len, longest_sum);
+                const double sum_rounding = sum_noise(n, p_row.sum(), p_row.squaredNorm());
+                double noise = 0.0;
+                double drift = 0.0;
                 for (index_t e = 0; e < c.value_dim; ++e) {
                     const double o = r.out.expected(b, h, i, e);
-                    const vector lever = w.v.col(e).cwiseProduct(weight).array() - o;
-                    noise = std::max(noise, p_rho.cwiseProduct(lever).norm());
+                    const vector v = w.v.col(e).cwiseProduct(weight);
+                    const vector lever = v.array() - o;
+                    const double squares = p_row.cwiseProduct(v).squaredNorm();
+                    noise = std::max(noise, p_rho.cwiseProduct(lever).norm() + std::abs(o) * sum_rounding +
+                                                sum_noise(n, o, squares) + 2.5 * u_p / u * std::sqrt(squares));
                     drift = std::max(drift, std::abs(p_x.dot(lever)));
                 }
                 const double lse = r.lse.expected(b, h, i);
                 const double lse_size = std::isfinite(lse) ? std::abs(lse) : 0.0;
                 r.out.allowed(b, h, i) = 2.0 * largest(plain_out, r.out.expected, b, h, i) + 4.0 * u_out * max_v +
                                          u * (noise + 2.0 * drift) + underflow * (1.0 + max_v) + 2.0 * smallest(out);
-                r.lse.allowed(b, h, i) = 2.0 * largest(plain_lse, r.lse.expected, b, h, i) +
-                                         u * (4.0 * (1.0 + lse_size) + p_rho.norm() + 2.0 * std::abs(p_x.sum()));
+                r.lse.allowed(b, h, i) =
+                    2.0 * largest(plain_lse, r.lse.expected, b, h, i) +
+                    u * (4.0 * (1.0 + lse_size) + p_rho.norm() + sum_rounding + 2.0 * std::abs(p_x.sum()));
             }
         }
     }
     return r;
 }
 
-backward_bounds bound_backward(const attention_case& c, const attention_inputs& in, dtype t, dtype gradient) {
+backward_bounds bound_backward(const attention_case& c, const attention_inputs& in, dtype t, dtype gradient,
+                               p_rounding p) {
     backward_bounds r;
     tensor<double> plain_dq;
     tensor<double> plain_dk;
@@ -201,6 +222,9 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
         plain_dv = plain_rounded(plain.dv, gradient);
     }
 
+    const double u = unit_roundoff(compute_dtype(t));
+    const forward_bounds given = bound_forward(c, in, t, t, p);
+
     // Sums of squares (noise) and of sizes (drift, abs(lse)) of every element, then the largest of each row.
     const tensor<double> zero_q(c.q_extent());
     const tensor<double> zero_k(c.k_extent());
@@ -213,9 +237,6 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
             for (index_t x = 0; x < to.extent[3]; ++x) to(b, h, i, x) += m(i, x);
     };
     double lever = 0.0; // what one probability can be multiplied by on its way into a gradient
-    // delta is summed from an out that was rounded to the inputs' type.
-    const double delta_ulps = 4.0 + (t == compute_dtype(t) ? 0.0 : unit_roundoff(t) / unit_roundoff(compute_dtype(t)));
-    const auto squared = [](const dense& m) -> dense { return m.cwiseProduct(m); };
     for (index_t b = 0; b < c.batch; ++b) {
         for (index_t h = 0; h < c.q_heads; ++h) {
             const index_t g = h / (c.q_heads / c.kv_heads);
@@ -235,28 +256,43 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
             }
             const dense ds = w.s.p.cwiseProduct(dp.colwise() - delta).cwiseProduct(w.s.slope);
             const dense p_slope = w.s.p.cwiseProduct(w.s.slope.cwiseAbs());
-            vector lse = w.s.lse.cwiseAbs();
-            for (index_t i = 0; i < c.q_len; ++i) lse(i) = std::isfinite(lse(i)) ? 2.0 * lse(i) + 4.0 : 0.0;
+            // What the forward call may have been off by, and one more rounding, in u.
+            vector lse_error(c.q_len);
+            vector delta_error(c.q_len);
+            for (index_t i = 0; i < c.q_len; ++i) {
+                const double lse = w.s.lse(i);
+                lse_error(i) = std::isfinite(lse) ? 2.0 * std::abs(lse) + given.lse.allowed(b, h, i) / u : 0.0;
+                delta_error(i) = 2.0 * delta_size(i) + given.out.allowed(b, h, i) / u * dout.row(i).cwiseAbs().sum();
+            }
 
             // dS's own rounding: of P, and of dO·V.
-            const dense ds_noise = ds.cwiseAbs().cwiseProduct(w.rho) + 2.0 * p_slope.cwiseProduct(dp_size);
-            const dense x_ds = 2.0 * w.x.cwiseProduct(ds);
+            const dense dp_squares = squared(dout) * squared(w.v).transpose();
+            const dense ds_noise =
+                ds.cwiseAbs().cwiseProduct(w.rho) +
+                p_slope.cwiseProduct(sum_noise(c.value_dim, dp, dp_squares.cwiseProduct(squared(w.s.weight))) +
+                                     2.0 * dp.cwiseAbs());
             // A row's error of lse and of delta is common to the row: it scales dQ, and adds up by size in dK and dV.
-            const dense by_row = lse.asDiagonal() * ds.cwiseAbs() + (delta_ulps * delta_size).asDiagonal() * p_slope;
+            const dense x_ds = 2.0 * w.x.cwiseProduct(ds);
+            const dense by_row = lse_error.asDiagonal() * ds.cwiseAbs() + delta_error.asDiagonal() * p_slope;
+            const index_t n_k = std::min(c.k_len, longest_sum);
+            const index_t n_q = std::min(c.q_len, longest_sum);
             add(noise_q, b, h, squared(ds_noise) * squared(w.k));
             add(drift_q, b, h,
-                (x_ds * w.k).cwiseAbs() + lse.asDiagonal() * (ds * w.k).cwiseAbs() +
-                    (delta_ulps * delta_size).asDiagonal() * (p_slope * w.k).cwiseAbs());
+                (x_ds * w.k).cwiseAbs() + lse_error.asDiagonal() * (ds * w.k).cwiseAbs() +
+                    delta_error.asDiagonal() * (p_slope * w.k).cwiseAbs() +
+                    sum_noise(n_k, ds * w.k, squared(ds) * squared(w.k)));
             add(noise_k, b, g, squared(ds_noise).transpose() * squared(w.q));
-            add(drift_k, b, g, (x_ds.transpose() * w.q).cwiseAbs() + by_row.transpose() * w.q.cwiseAbs());
+            add(drift_k, b, g,
+                (x_ds.transpose() * w.q).cwiseAbs() + by_row.transpose() * w.q.cwiseAbs() +
+                    sum_noise(n_q, ds.transpose() * w.q, squared(ds).transpose() * squared(w.q)));
             add(noise_v, b, g, squared(weighted.cwiseProduct(w.rho)).transpose() * squared(dout));
             add(drift_v, b, g,
                 2.0 * (w.x.cwiseProduct(weighted).transpose() * dout).cwiseAbs() +
-                    (lse.asDiagonal() * weighted.cwiseAbs()).transpose() * dout.cwiseAbs());
+                    (lse_error.asDiagonal() * weighted.cwiseAbs()).transpose() * dout.cwiseAbs() +
+                    sum_noise(n_q, weighted.transpose() * dout, squared(weighted).transpose() * squared(dout)));
         }
     }
 
-    const double u = unit_roundoff(compute_dtype(t));
     const double u_gradient = unit_roundoff(gradient);
     const double terms =
         static_cast<double>(std::max(c.q_len * (c.q_heads / std::max<index_t>(c.kv_heads, 1)), c.k_len));

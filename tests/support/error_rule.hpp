@@ -3,9 +3,9 @@
 ///
 /// With u the unit roundoff of the precision computed in and u_out that of the output, a row of out may be off by
 ///     2 · (largest error of the plain formula in that row) + 4·u_out·max|v| + u·(noise + drift),
-/// and a row of a gradient by 3 · (the plain formula's error) + u·(noise + drift + its abs(lse) term). noise is the
-/// root mean square of what rounding each score and each exponential does to the row; drift is what one common relative
-/// error of all logits does (the constant scale·log2(e) is rounded once).
+/// and a row of a gradient by 3 · (the plain formula's error) + u·(noise + drift), where drift holds what the forward
+/// call's own error and abs(lse)·u do to it. noise is four standard deviations of the rounding of scores, exponentials
+/// and sums; drift is what an error common to a row or to all logits does.
 #pragma once
 
 #include <string>
@@ -39,9 +39,10 @@ struct backward_bounds {
 /// Bounds for a call whose inputs (exact in `in`) have type `t` and whose output has type `out`.
 [[nodiscard]] forward_bounds bound_forward(const attention_case& c, const attention_inputs& in, dtype t, dtype out,
                                            p_rounding p = p_rounding::none);
-/// Bounds for gradients of type `gradient` computed in compute_dtype(t), from lse in that type and out in type t.
+/// Bounds for gradients of type `gradient` computed in compute_dtype(t), from a forward call's lse in that
+/// type and out in type t, each as far off as its own bound allows (`p`: how that call rounded P).
 [[nodiscard]] backward_bounds bound_backward(const attention_case& c, const attention_inputs& in, dtype t,
-                                             dtype gradient);
+                                             dtype gradient, p_rounding p = p_rounding::none);
 
 struct verdict {
     bool ok = true;

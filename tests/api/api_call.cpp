@@ -1,0 +1,158 @@
+#include "api_call.hpp"
+
+#include <stdexcept>
+
+namespace pantile::test {
+
+options options_of(const attention_case& c, const call_style& s) {
+    options o;
+    o.mask.left = c.left.value_or(unbounded);
+    o.mask.right = c.right.value_or(unbounded);
+    o.mask.offset = c.offset;
+    o.mask.align = c.align == anchor::top_left       ? alignment::top_left
+                   : c.align == anchor::bottom_right ? alignment::bottom_right
+                                                     : alignment::explicit_offset;
+    o.scale = c.scale;
+    o.key_lengths = c.key_lengths;
+    o.isa = s.set;
+    o.threads = s.threads;
+    o.plan = s.plan;
+    return o;
+}
+
+namespace {
+
+template <class T>
+tensor<double> take(const stored<T>& s, const char* what) {
+    if (!s.gaps_are_untouched()) throw std::logic_error(std::string("memory around ") + what + " was written");
+    return s.values();
+}
+
+template <class In, class Out>
+call_results run(const attention_case& c, const attention_inputs& in, const call_style& s, bool backward) {
+    using stat = std::conditional_t<std::is_same_v<In, double>, double, float>;
+    const options o = options_of(c, s);
+    const stored<In> q(in.q, s.q);
+    const stored<In> k(in.k, s.k);
+    const stored<In> v(in.v, s.v);
+    const stored<In> dout(in.dout, s.dout);
+    call_results r;
+    if (std::is_same_v<In, bfloat16> && explain(q.view(), k.view(), v.view(), o).isa == "amx") {
+        r.rounding = p_rounding::to_bfloat16;
+    }
+    r.inputs = {q.values(), k.values(), v.values(), dout.values()};
+
+    stored<Out> out(c.out_extent(), s.out);
+    stored<stat> lse(c.lse_extent(), s.lse);
+    attention(q.view(), k.view(), v.view(), out.view(), lse.rows(), o);
+    r.out = take(out, "out");
+    r.lse = take(lse, "lse");
+
+    stored<Out> alone(c.out_extent(), s.out); // without lse: the same bits
+    attention(q.view(), k.view(), v.view(), alone.view(), o);
+    const auto bits = take(alone, "out without lse");
+    for (std::size_t n = 0; n < bits.data.size(); ++n) {
+        if (bits.data[n] != r.out.data[n] && !(std::isnan(bits.data[n]) && std::isnan(r.out.data[n]))) {
+            throw std::logic_error("out differs when lse is not asked for");
+        }
+    }
+
+    if (backward) {
+        stored<In> forward_out(r.out, s.out);
+        stored<Out> dq(c.q_extent(), s.out);
+        stored<Out> dk(c.k_extent(), s.dk);
+        stored<Out> dv(c.v_extent(), s.dk);
+        attention_backward(q.view(), k.view(), v.view(), forward_out.view(), lse.rows(), dout.view(), dq.view(),
+                           dk.view(), dv.view(), o);
+        r.dq = take(dq, "dq");
+        r.dk = take(dk, "dk");
+        r.dv = take(dv, "dv");
+    }
+    return r;
+}
+
+} // namespace
+
+call_results call_attention(const attention_case& c, const attention_inputs& in, const call_style& s, bool backward) {
+    switch (s.type) {
+    case dtype::f64:
+        return run<double, double>(c, in, s, backward);
+    case dtype::f32:
+        return run<float, float>(c, in, s, backward);
+    case dtype::f16:
+        return s.wide_out ? run<float16, float>(c, in, s, backward) : run<float16, float16>(c, in, s, backward);
+    case dtype::bf16:
+        return s.wide_out ? run<bfloat16, float>(c, in, s, backward) : run<bfloat16, bfloat16>(c, in, s, backward);
+    }
+    return {};
+}
+
+const char* name(isa s) {
+    switch (s) {
+    case isa::automatic:
+        return "automatic";
+    case isa::baseline:
+        return "baseline";
+    case isa::avx2:
+        return "avx2";
+    case isa::avx512:
+        return "avx512";
+    case isa::amx:
+        return "amx";
+    }
+    return "?";
+}
+
+const std::vector<isa>& available_isas() {
+    static const std::vector<isa> found = [] {
+        std::vector<isa> sets{isa::automatic};
+        const float x = 0.0F;
+        const auto one = bhsd(&x, 1, 1, 1, 1);
+        for (const isa s : {isa::baseline, isa::avx2, isa::avx512, isa::amx}) {
+            try {
+                options o;
+                o.isa = s;
+                (void)explain(one, one, one, o);
+                sets.push_back(s);
+            } catch (const std::exception&) { // this machine has not got it
+            }
+        }
+        return sets;
+    }();
+    return found;
+}
+
+rc::Gen<call_style> any_style() {
+    return rc::gen::exec([] {
+        using detail::chance;
+        using detail::pick;
+        call_style s;
+        s.type = *rc::gen::element(dtype::f64, dtype::f32, dtype::f16, dtype::bf16);
+        s.wide_out = compute_dtype(s.type) != s.type && chance(40);
+        if (chance(80)) {
+            s.q = *any_input_layout();
+            s.k = *any_input_layout();
+            s.v = *any_input_layout();
+            s.dout = *any_input_layout();
+            s.out = *any_output_layout();
+            s.lse = *any_output_layout();
+            s.dk = *any_output_layout();
+        }
+        s.set = *rc::gen::elementOf(available_isas());
+        s.threads = *rc::gen::element(0, 1, 2, 3, 5);
+        if (chance(60)) {
+            s.plan = tile_plan{chance(20) ? 0 : pick(1, 80), chance(20) ? 0 : pick(1, 80), chance(40) ? 0 : pick(1, 6)};
+        }
+        return s;
+    });
+}
+
+void showValue(const call_style& s, std::ostream& os) { // NOLINT
+    os << "{" << name(s.type) << (s.wide_out ? " to f32" : "") << " q=" << name(s.q) << " k=" << name(s.k)
+       << " v=" << name(s.v) << " dout=" << name(s.dout) << " out=" << name(s.out) << " lse=" << name(s.lse)
+       << " dk=" << name(s.dk) << " isa=" << name(s.set) << " threads=" << s.threads;
+    if (s.plan) os << " plan=" << s.plan->row_tile << 'x' << s.plan->key_tile << '/' << s.plan->key_splits;
+    os << '}';
+}
+
+} // namespace pantile::test

@@ -1,0 +1,108 @@
+// explain tells what a call would do, and the call keeps to it.
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "api_call.hpp"
+
+namespace pantile::test {
+namespace {
+
+core::problem problem_of(const attention_case& c, const options& o) {
+    core::problem p{c.batch,     c.q_heads,   c.kv_heads,   c.q_len,      c.k_len,      c.head_dim,
+                    c.value_dim, o.mask.left, o.mask.right, o.mask.align, o.mask.offset};
+    if (!o.key_lengths.empty()) p.key_lengths = o.key_lengths.data();
+    return p;
+}
+
+RC_GTEST_PROP(explain, counts_traffic_and_work_of_the_plan, ()) {
+    const attention_case c = *any_case();
+    call_style s = *any_style();
+    const options o = options_of(c, s);
+    const std::vector<float> numbers(1);
+    const auto view = [&](const extents& e) { return strided(numbers.data(), e, {0, 0, 0, 0}); }; // nothing is read
+    const explanation e = explain(view(c.q_extent()), view(c.k_extent()), view(c.v_extent()), o);
+    const core::problem p = problem_of(c, o);
+    RC_ASSERT(e.machine == "cpu");
+    core::traffic expected = core::forward_traffic(p, e.tiles);
+    if (e.kernel == "decode") { // K and V pass once for all heads of a group
+        expected.k.reads /= p.group();
+        expected.v.reads /= p.group();
+    }
+    RC_ASSERT(e.traffic == expected);
+    RC_ASSERT(e.read_bytes == 4 * e.traffic.total().reads);
+    RC_ASSERT(e.write_bytes == 4 * e.traffic.total().writes);
+    RC_ASSERT(e.flops ==
+              2.0 * static_cast<double>(c.head_dim + c.value_dim) * static_cast<double>(core::visible_pairs(p)));
+    RC_ASSERT(e.tiles.key_tile >= 1 && e.tiles.row_tile >= 1 && e.tiles.key_splits >= 1);
+    RC_ASSERT(e.threads >= 1);
+    if (s.threads > 0) RC_ASSERT(e.threads <= s.threads);
+    if (s.set != isa::automatic) RC_ASSERT(e.isa == name(s.set));
+}
+
+/// The workspace it names is enough, one byte less is refused, and the results are the same bits.
+RC_GTEST_PROP(explain, names_the_workspace_that_a_call_needs, (std::uint64_t seed)) {
+    const attention_case c = *any_case({.length = 100, .dim = 50, .empty = false});
+    const attention_inputs in = make_inputs(c, dtype::f32, data_kind::normal, seed);
+    const call_style s = *any_style();
+    options o = options_of(c, s);
+    const stored<float> q(in.q, layout::bhsd), k(in.k, layout::bhsd), v(in.v, layout::bhsd),
+        dout(in.dout, layout::bhsd);
+    stored<float> out(c.out_extent(), layout::bhsd), lse(c.lse_extent(), layout::bhsd),
+        again(c.out_extent(), layout::bhsd);
+    attention(q.view(), k.view(), v.view(), out.view(), lse.rows(), o);
+
+    std::vector<std::byte> memory(static_cast<std::size_t>(explain(q.view(), k.view(), v.view(), o).workspace_bytes));
+    o.workspace = memory;
+    attention(q.view(), k.view(), v.view(), again.view(), o);
+    RC_ASSERT(again.values().data == out.values().data);
+    o.workspace = std::span<std::byte>(memory.data(), memory.size() - 1);
+    RC_ASSERT_THROWS_AS(attention(q.view(), k.view(), v.view(), again.view(), o), invalid_argument);
+
+    stored<float> dq(c.q_extent(), layout::bhsd), dk(c.k_extent(), layout::bhsd), dv(c.v_extent(), layout::bhsd);
+    const auto backward = [&] {
+        attention_backward(q.view(), k.view(), v.view(), out.view(), lse.rows(), dout.view(), dq.view(), dk.view(),
+                           dv.view(), o);
+    };
+    o.workspace = {};
+    backward();
+    const tensor<double> expected = dk.values();
+    memory.resize(static_cast<std::size_t>(explain_backward(q.view(), k.view(), v.view(), o).workspace_bytes));
+    o.workspace = memory;
+    backward();
+    RC_ASSERT(dk.values().data == expected.data);
+    o.workspace = std::span<std::byte>(memory.data(), memory.size() - 1);
+    RC_ASSERT_THROWS_AS(backward(), invalid_argument);
+}
+
+/// Work memory is linear in the lengths: doubling them at most doubles it.
+TEST(explain, workspace_is_linear_in_the_lengths) {
+    const float x = 0.0F;
+    options o;
+    o.threads = 2;
+    const auto bytes = [&](index_t n, bool backward) {
+        const auto t = strided(&x, {1, 2, n, 64}, {0, 0, 0, 0});
+        return (backward ? explain_backward(t, t, t, o) : explain(t, t, t, o)).workspace_bytes;
+    };
+    for (const bool backward : {false, true}) {
+        for (index_t n = 1 << 12; n <= 1 << 20; n *= 2) {
+            EXPECT_LE(bytes(2 * n, backward), 2 * bytes(n, backward) + 4096) << n;
+        }
+        EXPECT_LT(bytes(1 << 20, backward), index_t{64} * (1 << 20) * 64 * 2);
+    }
+}
+
+TEST(explain, speaks_to_people) {
+    const float x = 0.0F;
+    const auto t = strided(&x, {1, 8, 4096, 64}, {0, 0, 0, 0});
+    const std::string text = to_string(explain(t, t, t, {.mask = causal()}));
+    for (const char* word : {"cpu", "rows", "keys", "MiB", "GFLOP"}) EXPECT_THAT(text, testing::HasSubstr(word));
+    std::ostringstream stream;
+    stream << explain(t, t, t, {.mask = causal()});
+    EXPECT_EQ(stream.str(), text);
+}
+
+} // namespace
+} // namespace pantile::test

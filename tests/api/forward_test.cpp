@@ -1,0 +1,132 @@
+// Any shape, layout, mask, tile plan, type, instruction set and thread count gives the fp64 answer within the error rule.
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "api_call.hpp"
+
+namespace pantile::test {
+namespace {
+
+void holds(const attention_case& c, const attention_inputs& in, const call_style& s) {
+    const call_results r = call_attention(c, in, s, false);
+    const forward_bounds bounds = bound_forward(c, r.inputs, s.type, s.out_type(), r.rounding);
+    const verdict out = within(r.out, bounds.out, "out");
+    const verdict lse = within(r.lse, bounds.lse, "lse");
+    RC_LOG() << out.text << '\n' << lse.text << '\n';
+    RC_ASSERT(out.ok);
+    RC_ASSERT(lse.ok);
+}
+
+RC_GTEST_PROP(forward, is_the_answer_within_the_error_rule, (std::uint64_t seed)) {
+    const attention_case c = *any_case();
+    const call_style s = *any_style();
+    holds(c, make_inputs(c, s.type, *any_data_kind(), seed), s);
+}
+
+/// Larger than the chosen tiles: many key tiles, ragged ends, dims beyond the registers.
+RC_GTEST_PROP(forward, is_the_answer_on_larger_problems, (std::uint64_t seed)) {
+    attention_case c = *any_case({.batch = 2, .kv_heads = 1, .group = 2, .length = 700, .dim = 200});
+    call_style s;
+    s.type = *rc::gen::element(dtype::f32, dtype::f32, dtype::f16, dtype::bf16, dtype::f64);
+    s.set = *rc::gen::elementOf(available_isas());
+    holds(c, make_inputs(c, s.type, *any_data_kind(), seed), s);
+}
+
+/// Few rows, many keys.
+RC_GTEST_PROP(forward, is_the_answer_when_rows_are_few, (std::uint64_t seed)) {
+    using detail::pick;
+    attention_case c = *any_case({.batch = 2, .kv_heads = 2, .group = 8, .length = 4, .dim = 130});
+    c.k_len = pick(1, 3000);
+    if (!c.key_lengths.empty()) {
+        for (index_t& n : c.key_lengths) n = pick(0, c.k_len);
+    }
+    call_style s = *any_style();
+    s.plan.reset();
+    holds(c, make_inputs(c, s.type, *any_data_kind(), seed), s);
+}
+
+/// Every head dim has its own tails: all of them up to 130, and some beyond.
+TEST(forward, serves_every_head_dim) {
+    for (const dtype t : {dtype::f32, dtype::bf16}) {
+        for (index_t d = 1; d <= 300; d += d < 130 ? 1 : 17) {
+            attention_case c;
+            c.q_len = 19;
+            c.k_len = 21;
+            c.head_dim = d;
+            c.value_dim = 1 + (d * 7) % 140;
+            c.scale = 1.0 / std::sqrt(static_cast<double>(d));
+            c.right = 0;
+            call_style s;
+            s.type = t;
+            const auto in = make_inputs(c, t, data_kind::normal, static_cast<std::uint64_t>(d));
+            const call_results r = call_attention(c, in, s, false);
+            const verdict v = within(r.out, bound_forward(c, r.inputs, t, t, r.rounding).out, "out");
+            ASSERT_TRUE(v.ok) << "d = " << d << ": " << v.text;
+        }
+    }
+}
+
+/// Without dims every score is 0: the mean of the visible values.
+TEST(forward, head_dim_of_0_averages) {
+    const std::vector<float> v{1.0F, 2.0F, 6.0F};
+    const float nothing = 0.0F;
+    std::vector<float> out(2, -1.0F);
+    std::vector<float> lse(2, -1.0F);
+    attention(bhsd(&nothing, 1, 1, 2, 0), bhsd(&nothing, 1, 1, 3, 0), bhsd(v.data(), 1, 1, 3, 1),
+              bhsd(out.data(), 1, 1, 2, 1), bhs(lse.data(), 1, 1, 2), {.mask = causal()});
+    EXPECT_FLOAT_EQ(out[0], 1.5F);
+    EXPECT_FLOAT_EQ(out[1], 3.0F);
+    EXPECT_FLOAT_EQ(lse[1], std::log(3.0F));
+}
+
+/// The default scale is 1/sqrt(head_dim).
+TEST(forward, default_scale) {
+    attention_case c;
+    c.q_len = c.k_len = 5;
+    c.head_dim = c.value_dim = 16;
+    c.scale = 0.25;
+    const auto in = make_inputs(c, dtype::f32, data_kind::normal, 1);
+    const auto expected = call_attention(c, in, {}, false);
+    const stored<float> q(in.q, layout::bhsd);
+    const stored<float> k(in.k, layout::bhsd);
+    const stored<float> v(in.v, layout::bhsd);
+    stored<float> out(c.out_extent(), layout::bhsd);
+    attention(q.view(), k.view(), v.view(), out.view());
+    EXPECT_EQ(out.values().data, expected.out.data);
+}
+
+TEST(forward, empty_tensors_are_served) {
+    for (int which = 0; which < 5; ++which) {
+        attention_case c;
+        c.batch = which == 0 ? 0 : 2;
+        c.q_heads = which == 1 ? 0 : 2;
+        c.kv_heads = which == 1 ? 0 : 1;
+        c.q_len = which == 2 ? 0 : 3;
+        c.k_len = which == 3 ? 0 : 4;
+        c.head_dim = 5;
+        c.value_dim = which == 4 ? 0 : 6;
+        attention_inputs in{tensor<double>(c.q_extent(), 1.0), tensor<double>(c.k_extent(), 1.0),
+                            tensor<double>(c.v_extent(), 1.0), tensor<double>(c.out_extent(), 1.0)};
+        const call_results r = call_attention(c, in, {}, true);
+        for (const double x : r.out.data) EXPECT_EQ(x, which == 3 ? 0.0 : 1.0);
+        for (const double x : r.lse.data) EXPECT_TRUE(which == 3 ? x == -HUGE_VAL : std::isfinite(x));
+        if (which == 3) {
+            for (const double x : r.dq.data) EXPECT_EQ(x, 0.0);
+        }
+        if (which == 2) {
+            for (const double x : r.dk.data) EXPECT_EQ(x, 0.0);
+            for (const double x : r.dv.data) EXPECT_EQ(x, 0.0);
+        }
+    }
+}
+
+/// A null pointer is fine where nothing lies behind it.
+TEST(forward, empty_tensors_may_be_null) {
+    float* const none = nullptr;
+    const auto q = bhsd<const float>(none, 1, 1, 0, 4);
+    const auto k = bhsd<const float>(none, 1, 1, 0, 4);
+    EXPECT_NO_THROW(attention(q, k, k, bhsd(none, 1, 1, 0, 4)));
+}
+
+} // namespace
+} // namespace pantile::test
