@@ -118,13 +118,12 @@ PANTILE_INLINE inline void block(const A& a, index_t m0, vectors_of<number_t<V>>
 template <class V, int vectors, class A, class K, class Epilogue>
 void product(index_t m_length, const A& a, vectors_of<number_t<V>> b, K k, Epilogue epilogue) {
     constexpr int rows = block_rows<V, vectors>;
+    // A rest of 2 rows has too few sums to hide the latency of an addition: 6 + 2 is done as 4 + 4.
+    const index_t rest = rows == 6 && m_length % 6 == 2 && m_length > 6 ? 8 : m_length % rows;
     index_t m = 0;
-    for (; m + rows <= m_length; m += rows) detail::block<V, rows, vectors>(a, m, b, k, epilogue);
+    for (; m < m_length - rest; m += rows) detail::block<V, rows, vectors>(a, m, b, k, epilogue);
     if constexpr (rows > 4) {
-        if (m + 4 <= m_length) {
-            detail::block<V, 4, vectors>(a, m, b, k, epilogue);
-            m += 4;
-        }
+        for (; m + 4 <= m_length; m += 4) detail::block<V, 4, vectors>(a, m, b, k, epilogue);
     }
     if (m + 2 <= m_length) {
         detail::block<V, 2, vectors>(a, m, b, k, epilogue);
