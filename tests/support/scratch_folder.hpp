@@ -12,7 +12,8 @@ namespace pantile::test {
 class scratch_folder {
   public:
     scratch_folder() {
-        std::string name = (std::filesystem::temp_directory_path() / "pantile-test-XXXXXX").string();
+        // mkdtemp fills in the six last letters.
+        std::string name = (std::filesystem::temp_directory_path() / ("pantile-test-" + std::string(6, 'X'))).string();
         if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder can be made: " + name);
         path_ = name;
     }
