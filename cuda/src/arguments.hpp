@@ -26,7 +26,7 @@ struct forward_arguments {
     core::problem shape;
     tile_plan tiles;          ///< row_tile in packed rows: row_tile / heads_packed query positions of each packed head
     index_t heads_packed = 1; ///< query heads of one kv head that share a row tile (head fastest)
-    index_t section = 1;      ///< heads whose row tiles run together, so that their K and V stay in L2
+    int tail = 1;             ///< heads whose row tiles run together at the end (see item)
     /// Counter of the row tiles handed out, zero at the launch: blocks take the next one as they become free. Null: they
     /// take turns.
     unsigned* next_item = nullptr;

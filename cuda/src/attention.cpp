@@ -127,7 +127,7 @@ prepared prepare(device_view<const T> q, device_view<const T> k, device_view<con
     a.vectors = facts.vectors;
     a.tiles = call.plan.tiles;
     a.heads_packed = call.plan.heads_packed;
-    a.section = call.plan.section;
+    a.tail = call.plan.tail;
     return call;
 }
 

@@ -25,6 +25,8 @@ struct portable_tile {
     static constexpr int warps = warps_;
     static constexpr int threads = 32 * warps;
     static constexpr int blocks_of_16 = rows / warps / 16; ///< 16-row blocks of a warp
+    /// Blocks that share a multiprocessor at least; decode steps live by the loads that several have under way.
+    static constexpr int resident = rows == 64 && dim <= 128 ? 2 : 1;
     /// Q, then one K tile and one V tile: K of the next step loads while P·V runs, V while Q·Kᵀ runs.
     static constexpr int shared_bytes = tile_bytes(rows, dim) + 2 * tile_bytes(keys, dim) + tile_alignment;
     static_assert(rows % (16 * warps) == 0 && keys % 16 == 0 && dim % 32 == 0);
@@ -56,33 +58,31 @@ class portable_machine {
         }
     }
 
-    /// Called when no warp reads the K tile any more: at the start, or after fetch_key's own barrier.
+    /// One K tile and one V tile are under way or in use at any time: K of the next tile while this one's V is used.
     __device__ __forceinline__ void fetch_key(const core::key_tile& t) {
-        if (value_under_way_) {
-            ptx::copy_async_wait<0>();
-            __syncthreads(); // V has come for all, and all have read K
-            value_under_way_ = false;
-        }
+        __syncthreads(); // all have read K of the tile before
         load_tile<tile::keys, tile::dim, tile::threads>(
             k_tile_, tile_source<T>{k_ + t.keys.begin * a_.k_layout.row, a_.k_layout.row, 0,
                                     static_cast<int>(t.keys.size()), static_cast<int>(a_.shape.head_dim), a_.vectors});
         ptx::copy_async_commit();
+        key_under_way_ = true;
     }
 
     __device__ __forceinline__ void fetch_value(const core::key_tile& t) {
-        ptx::copy_async_wait<0>();
-        __syncthreads(); // K has come for all, and all have read V of the previous tile
+        __syncthreads(); // all have read V of the tile before
         const int begin = static_cast<int>(core::clamp(visible_.begin - t.keys.begin, 0, t.keys.size()));
         const int end = static_cast<int>(core::clamp(visible_.end - t.keys.begin, 0, t.keys.size()));
         load_tile<tile::keys, tile::dim, tile::threads>(
             v_tile_, tile_source<T>{v_ + t.keys.begin * a_.v_layout.row, a_.v_layout.row, begin, end,
                                     static_cast<int>(a_.shape.value_dim), a_.vectors});
         ptx::copy_async_commit();
-        value_under_way_ = true;
+        key_under_way_ = false;
     }
 
     template <class Tag>
     __device__ __forceinline__ void score(const core::key_tile& t, Tag) {
+        ptx::copy_async_wait<1>(); // Q and K have come, V may be under way
+        __syncthreads();
         if (!active_) return;
         multiply_queries_keys();
         if (scale_.sign != 1.0F) {
@@ -102,11 +102,12 @@ class portable_machine {
     }
 
     __device__ __forceinline__ void accumulate(const core::key_tile&) {
-        if (value_under_way_) {
+        if (key_under_way_) {
+            ptx::copy_async_wait<1>(); // V has come, the next K may be under way
+        } else {
             ptx::copy_async_wait<0>();
-            __syncthreads();
-            value_under_way_ = false;
         }
+        __syncthreads();
         if (!active_) return;
         float factor[blocks][2];
         std::uint32_t p[blocks][tile::keys / 4];
@@ -210,6 +211,10 @@ class portable_machine {
                                                                   const float (&factor)[blocks][2]) {
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {
+            if constexpr (blocks == 1) { // with two blocks the branch costs registers that are not there
+                // Most tiles raise no maximum of the warp's rows: then the factors are 1.
+                if (!__any_sync(0xffffffffU, factor[m][0] != 1.0F || factor[m][1] != 1.0F)) continue;
+            }
 #pragma unroll
             for (int i = 0; i < tile::dim / 2; ++i) o_[m][i] *= factor[m][i / 2 % 2];
         }
@@ -242,7 +247,7 @@ class portable_machine {
     score_scale scale_;
     core::span rows_;
     core::span visible_; ///< keys that some row of the tile sees
-    bool value_under_way_ = false;
+    bool key_under_way_ = false;
     bool active_ = true; ///< this warp holds rows of the tensor (a decode step fills few of a tile's rows)
     float s_[blocks][tile::keys / 2];
     float o_[blocks][tile::dim / 2];
@@ -257,13 +262,15 @@ PANTILE_FN core::span split_keys(index_t k_len, index_t key_tile, index_t splits
 
 /// Block x: (row tile, head, batch) in the order of `item`; block y: the split of the keys.
 template <class T, class tile>
-__global__ void __launch_bounds__(tile::threads) portable_kernel(const __grid_constant__ forward_arguments a) {
+__global__ void __launch_bounds__(tile::threads, tile::resident)
+    portable_kernel(const __grid_constant__ forward_arguments a) {
     extern __shared__ char raw[];
     char* shared = raw + (tile_alignment - ptx::shared_address(raw) % tile_alignment) % tile_alignment;
     const index_t positions = a.tiles.row_tile / a.heads_packed;
     const index_t groups = a.shape.q_heads / a.heads_packed; // of packed heads
     const work_item work =
-        item(blockIdx.x, a.shape.batch * groups, core::ceil_div(a.shape.q_len, positions), a.section);
+        item(blockIdx.x, static_cast<unsigned>(a.shape.batch * groups),
+             static_cast<unsigned>(core::ceil_div(a.shape.q_len, positions)), static_cast<unsigned>(a.tail));
     const index_t batch = work.head / groups;
     const index_t first_head = work.head % groups * a.heads_packed;
     const core::sequence whole = a.shape.sequence_of(batch);

@@ -53,7 +53,8 @@ struct key_note {
 
 /// What the producer tells the consumers with Q.
 struct row_note {
-    int head; ///< over all batches; -1: no more work
+    int batch; ///< -1: no more work
+    int head;
     int row_tile;
     int empty; ///< the rows see no key
 };
@@ -83,97 +84,131 @@ struct ring {
     }
 };
 
-/// The sequence and schedule of one head of one batch.
+/// The sequence and schedule of one batch.
 template <class tile>
-struct sm90_place {
-    index_t batch;
-    index_t head;
-    core::schedule plan;
-    __device__ __forceinline__ sm90_place(const forward_arguments& a, int head_of_all)
-        : batch(head_of_all / static_cast<int>(a.shape.q_heads)), head(head_of_all % static_cast<int>(a.shape.q_heads)),
-          plan(a.shape.sequence_of(batch), a.shape.band_of(a.shape.sequence_of(batch)), tile::rows, tile::keys) {}
-};
+__device__ __forceinline__ core::schedule schedule_of(const forward_arguments& a, int batch) {
+    const core::sequence sequence = a.shape.sequence_of(batch);
+    return {sequence, a.shape.band_of(sequence), tile::rows, tile::keys};
+}
 
-/// One thread. Loads run as far ahead as the rings allow: K of the first tile, Q, then K(n + 1) before V(n).
+/// The producer: one thread that has the copy engine bring every tile, as far ahead as the rings allow. The order is that
+/// of need: K of a tile, V of the tile before it, and Q behind the first K of its row tile.
 template <class tile>
-__device__ __forceinline__ void produce(const forward_arguments& a, sm90_shared<tile>& shared, const CUtensorMap& q_map,
-                                        const CUtensorMap& k_map, const CUtensorMap& v_map) {
-    ring<tile::stages> k_ring;
-    ring<tile::stages> v_ring;
-    ring<tile::q_stages> q_ring;
-    const index_t row_tiles = core::ceil_div(a.shape.q_len, tile::rows);
-    const index_t heads = a.shape.batch * a.shape.q_heads;
-    index_t n = a.next_item != nullptr ? atomicAdd(a.next_item, 1U) : blockIdx.x;
-    while (n < heads * row_tiles) {
-        const work_item work = item(n, heads, row_tiles, a.section);
-        // Asked for now, needed when this row tile's loads are on their way.
-        n = a.next_item != nullptr ? atomicAdd(a.next_item, 1U) : n + gridDim.x;
-        const sm90_place<tile> at(a, static_cast<int>(work.head));
-        const auto batch = static_cast<int>(at.batch);
-        const auto kv_head = static_cast<int>(a.shape.kv_head(at.head));
-        const core::span rows = at.plan.rows(work.row_tile);
-        const core::span visible = {at.plan.mask.lo(rows.begin), at.plan.mask.hi(rows.end - 1)};
-        const core::span range = at.plan.key_range(work.row_tile);
+class sm90_producer {
+  public:
+    __device__ __forceinline__ sm90_producer(const forward_arguments& a, sm90_shared<tile>& shared,
+                                             const CUtensorMap& q_map, const CUtensorMap& k_map,
+                                             const CUtensorMap& v_map)
+        : a_(a), shared_(shared), q_map_(q_map), k_map_(k_map), v_map_(v_map) {}
 
-        const auto load_key = [&](const core::key_tile& t, bool last) {
-            ptx::wait(shared.k_empty[k_ring.stage], k_ring.parity ^ 1);
-            const bool ragged = t.keys.size() < tile::keys;
-            const bool trim = t.keys.begin < visible.begin ||
-                              (t.keys.begin + tile::keys > visible.end && visible.end < a.shape.k_len);
-            shared.key[k_ring.stage] = {static_cast<int>(t.keys.begin),
-                                        (t.due == core::visit::partial || ragged ? key_note::partial : 0) |
-                                            (last ? key_note::last : 0) | (trim ? key_note::trim : 0)};
-            ptx::barrier& done = shared.k_full[k_ring.stage];
-            ptx::arrive_expecting(done, tile::kv_bytes);
-#pragma unroll
-            for (int panel = 0; panel < tile::dim / panel_columns; ++panel) {
-                ptx::copy_box(shared.k[k_ring.stage] + panel * tile::keys * panel_row_bytes, k_map, done,
-                              panel * panel_columns, static_cast<int>(t.keys.begin), kv_head, batch);
-            }
-            k_ring.advance();
-        };
-        const auto load_value = [&](int first) {
-            ptx::wait(shared.v_empty[v_ring.stage], v_ring.parity ^ 1);
-            ptx::barrier& done = shared.v_full[v_ring.stage];
-            ptx::arrive_expecting(done, tile::kv_bytes);
-#pragma unroll
-            for (int panel = 0; panel < tile::dim / panel_columns; ++panel) {
-                ptx::copy_box(shared.v[v_ring.stage] + panel * tile::keys * panel_row_bytes, v_map, done,
-                              panel * panel_columns, first, kv_head, batch);
-            }
-            v_ring.advance();
-        };
-
-        core::key_tile current = at.plan.next_key_tile(work.row_tile, range.begin, range);
-        const bool empty = current.due == core::visit::skip;
-        core::key_tile next = empty ? current : at.plan.next_key_tile(work.row_tile, current.index + 1, range);
-        if (!empty) load_key(current, next.due == core::visit::skip);
-
-        ptx::wait(shared.q_empty[q_ring.stage], q_ring.parity ^ 1);
-        shared.row[q_ring.stage] = {static_cast<int>(work.head), static_cast<int>(work.row_tile), empty ? 1 : 0};
-        ptx::arrive_expecting(shared.q_full[q_ring.stage], tile::q_bytes);
-#pragma unroll
-        for (int panel = 0; panel < tile::dim / panel_columns; ++panel) {
-            ptx::copy_box(shared.q[q_ring.stage] + panel * tile::rows * panel_row_bytes, q_map,
-                          shared.q_full[q_ring.stage], panel * panel_columns, static_cast<int>(rows.begin),
-                          static_cast<int>(at.head), batch);
+    __device__ __forceinline__ void run() {
+        const auto row_tiles = static_cast<unsigned>(core::ceil_div(a_.shape.q_len, tile::rows));
+        const auto q_heads = static_cast<int>(a_.shape.q_heads);
+        const auto heads = static_cast<unsigned>(a_.shape.batch) * static_cast<unsigned>(q_heads);
+        const int group = q_heads / static_cast<int>(a_.shape.kv_heads);
+        unsigned n = a_.next_item != nullptr ? atomicAdd(a_.next_item, 1U) : blockIdx.x;
+        while (n < heads * row_tiles) {
+            const work_item work = item(n, heads, row_tiles, static_cast<unsigned>(a_.tail));
+            // Asked for now, needed when this row tile's loads are on their way.
+            n = a_.next_item != nullptr ? atomicAdd(a_.next_item, 1U) : n + gridDim.x;
+            const int batch = work.head / q_heads;
+            const int head = work.head % q_heads;
+            produce(batch, head, head / group, work.row_tile);
         }
-        q_ring.advance();
+        load_pending_value();
+        note_row({-1, 0, 0, 1});
+        ptx::arrive(shared_.q_full[q_ring_.stage]);
+    }
 
-        while (!empty) {
-            const core::key_tile following =
-                next.due == core::visit::skip ? next : at.plan.next_key_tile(work.row_tile, next.index + 1, range);
-            if (next.due != core::visit::skip) load_key(next, following.due == core::visit::skip);
-            load_value(static_cast<int>(current.keys.begin));
-            if (next.due == core::visit::skip) break;
+  private:
+    __device__ __forceinline__ void produce(int batch, int head, int kv_head, int row_tile) {
+        const core::schedule plan = schedule_of<tile>(a_, batch);
+        const core::span range = plan.key_range(row_tile);
+        core::key_tile current = plan.next_key_tile(row_tile, range.begin, range);
+        if (current.due == core::visit::skip) {
+            load_pending_value();
+            note_row({batch, head, row_tile, 1});
+            ptx::arrive(shared_.q_full[q_ring_.stage]);
+            q_ring_.advance();
+            return;
+        }
+        const core::span rows = plan.rows(row_tile);
+        // Keys that some row sees, as far as they exist in memory: what the tensor map does not hold arrives as zeros.
+        const index_t visible_begin = plan.mask.lo(rows.begin);
+        const index_t visible_end = plan.mask.hi(rows.end - 1);
+        const index_t needs_trim_above = visible_end < a_.shape.k_len ? visible_end : unbounded;
+        bool first = true;
+        while (current.due != core::visit::skip) {
+            const core::key_tile next = plan.next_key_tile(row_tile, current.index + 1, range);
+            const bool hides = current.due == core::visit::partial || current.keys.size() < tile::keys;
+            const bool trim = current.keys.begin < visible_begin || current.keys.begin + tile::keys > needs_trim_above;
+            const auto first_key = static_cast<int>(current.keys.begin);
+            load_key(batch, kv_head,
+                     {first_key, (hides ? key_note::partial : 0) | (trim ? key_note::trim : 0) |
+                                     (next.due == core::visit::skip ? key_note::last : 0)});
+            load_pending_value();
+            if (first) load_query(batch, head, row_tile);
+            first = false;
+            pending_ = true;
+            pending_key_ = first_key;
+            pending_head_ = kv_head;
+            pending_batch_ = batch;
             current = next;
-            next = following;
         }
     }
-    ptx::wait(shared.q_empty[q_ring.stage], q_ring.parity ^ 1);
-    shared.row[q_ring.stage] = {-1, 0, 1};
-    ptx::arrive(shared.q_full[q_ring.stage]);
-}
+
+    /// `columns` panels of a tile; the bytes count against `done`.
+    template <int rows>
+    __device__ __forceinline__ static void load(char* to, const CUtensorMap& map, ptx::barrier& done, int row, int head,
+                                                int batch) {
+        ptx::arrive_expecting(done, tile_bytes(rows, tile::dim));
+#pragma unroll
+        for (int panel = 0; panel < tile::dim / panel_columns; ++panel) {
+            ptx::copy_box(to + panel * rows * panel_row_bytes, map, done, panel * panel_columns, row, head, batch);
+        }
+    }
+
+    __device__ __forceinline__ void load_key(int batch, int kv_head, key_note note) {
+        ptx::wait(shared_.k_empty[k_ring_.stage], k_ring_.parity ^ 1);
+        shared_.key[k_ring_.stage] = note;
+        load<tile::keys>(shared_.k[k_ring_.stage], k_map_, shared_.k_full[k_ring_.stage], note.first, kv_head, batch);
+        k_ring_.advance();
+    }
+
+    __device__ __forceinline__ void load_pending_value() {
+        if (!pending_) return;
+        pending_ = false;
+        ptx::wait(shared_.v_empty[v_ring_.stage], v_ring_.parity ^ 1);
+        load<tile::keys>(shared_.v[v_ring_.stage], v_map_, shared_.v_full[v_ring_.stage], pending_key_, pending_head_,
+                         pending_batch_);
+        v_ring_.advance();
+    }
+
+    __device__ __forceinline__ void note_row(const row_note& note) {
+        ptx::wait(shared_.q_empty[q_ring_.stage], q_ring_.parity ^ 1);
+        shared_.row[q_ring_.stage] = note;
+    }
+
+    __device__ __forceinline__ void load_query(int batch, int head, int row_tile) {
+        note_row({batch, head, row_tile, 0});
+        load<tile::rows>(shared_.q[q_ring_.stage], q_map_, shared_.q_full[q_ring_.stage], row_tile * tile::rows, head,
+                         batch);
+        q_ring_.advance();
+    }
+
+    const forward_arguments& a_;
+    sm90_shared<tile>& shared_;
+    const CUtensorMap& q_map_;
+    const CUtensorMap& k_map_;
+    const CUtensorMap& v_map_;
+    ring<tile::q_stages> q_ring_;
+    ring<tile::stages> k_ring_;
+    ring<tile::stages> v_ring_;
+    bool pending_ = false; ///< V of the last K tile is still to be loaded
+    int pending_key_ = 0;
+    int pending_head_ = 0;
+    int pending_batch_ = 0;
+};
 
 /// One warpgroup; `group` is its number among the consumers.
 template <class T, class tile>
@@ -190,23 +225,27 @@ class sm90_consumer {
         for (;; q_ring_.advance()) {
             ptx::wait(shared_.q_full[q_ring_.stage], q_ring_.parity);
             const row_note row = shared_.row[q_ring_.stage];
-            if (row.head < 0) return;
-            const sm90_place<tile> at(a_, row.head);
+            if (row.batch < 0) return;
             first_row_ = row.row_tile * tile::rows + group_ * 64 + warp() * 16 + lane() / 4;
-            mask_ = at.plan.mask;
+            batch_ = row.batch;
+            row_tile_ = row.row_tile;
+            const core::band mask = schedule_of<tile>(a_, row.batch).mask;
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                sees_[r] = {static_cast<int>(mask.lo(first_row_ + 8 * r)),
+                            static_cast<int>(mask.hi(first_row_ + 8 * r))};
+            }
             start();
             if (row.empty != 0) {
                 release(shared_.q_empty[q_ring_.stage]);
             } else {
-                visible_ = {mask_.lo(row.row_tile * tile::rows),
-                            mask_.hi(core::min((row.row_tile + 1) * tile::rows, a_.shape.q_len) - 1)};
                 attend();
             }
             reduce_rows(state_);
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
                 const index_t i = first_row_ + 8 * r;
-                finish_row<T>(a_, at.batch, at.head, core::min(i, a_.shape.q_len - 1), 0, o_, r, state_[r],
+                finish_row<T>(a_, row.batch, row.head, core::min(i, a_.shape.q_len - 1), 0, o_, r, state_[r],
                               i < a_.shape.q_len);
             }
         }
@@ -275,8 +314,8 @@ class sm90_consumer {
             for (float& x : s_) x *= scale_.sign;
         }
         if ((note.flags & key_note::partial) != 0) {
-            const column_limits limits[2] = {column_limits::of(mask_, first_row_, note.first, tile::keys),
-                                             column_limits::of(mask_, first_row_ + 8, note.first, tile::keys)};
+            const column_limits limits[2] = {{sees_[0].begin - note.first, sees_[0].end - note.first},
+                                             {sees_[1].begin - note.first, sees_[1].end - note.first}};
             hide(s_, limits);
         }
         fold(s_, state_, factor_, scale_.scale);
@@ -288,6 +327,8 @@ class sm90_consumer {
     }
 
     __device__ __forceinline__ void rescale() {
+        // Most tiles raise no maximum of the warp's rows: then the factors are 1.
+        if (!__any_sync(0xffffffffU, factor_[0] != 1.0F || factor_[1] != 1.0F)) return;
 #pragma unroll
         for (int i = 0; i < tile::dim / 2; ++i) o_[i] *= factor_[i / 2 % 2];
     }
@@ -295,8 +336,10 @@ class sm90_consumer {
     /// Zeroes the rows of V that no row of the tile sees: their probabilities are 0, but 0 times what lies there may not
     /// be. Every consumer does it for itself, all write the same zeros.
     __device__ __forceinline__ void trim_values(const key_note& note, int stage) {
-        const int begin = static_cast<int>(core::clamp(visible_.begin - note.first, 0, tile::keys));
-        const int end = static_cast<int>(core::clamp(visible_.end - note.first, 0, tile::keys));
+        const core::schedule plan = schedule_of<tile>(a_, batch_);
+        const core::span rows = plan.rows(row_tile_);
+        const int begin = static_cast<int>(plan.mask.lo(rows.begin)) - note.first;
+        const int end = static_cast<int>(plan.mask.hi(rows.end - 1)) - note.first;
         for (int at = static_cast<int>(threadIdx.x % 128); at < tile::keys * tile::dim / 8; at += 128) {
             const int row = at / 8 % tile::keys;
             if (row < begin || row >= end) {
@@ -372,8 +415,9 @@ class sm90_consumer {
     ring<tile::stages> k_ring_;
     ring<tile::stages> v_ring_;
     int first_row_ = 0;
-    core::band mask_;
-    core::span visible_;
+    int batch_ = 0;
+    int row_tile_ = 0;
+    column_limits sees_[2]; ///< the keys of this thread's two rows
     float s_[tile::keys / 2];
     float o_[tile::dim / 2];
     std::uint32_t p_[tile::keys / 4];
@@ -405,7 +449,7 @@ __global__ void __launch_bounds__(tile::threads, 1)
     __syncthreads();
     if (threadIdx.x < 128) {
         ptx::give_up_registers_to<tile::producer_registers>();
-        if (threadIdx.x == 0) produce<tile>(a, shared, q_map, k_map, v_map);
+        if (threadIdx.x == 0) sm90_producer<tile>(a, shared, q_map, k_map, v_map).run();
     } else {
         ptx::claim_registers_to<tile::consumer_registers>();
         sm90_consumer<T, tile>(a, shared, static_cast<int>(threadIdx.x) / 128 - 1).run();

@@ -8,7 +8,7 @@ extern const kernel portable_96[4];
 extern const kernel portable_128[4];
 extern const kernel portable_192[4];
 extern const kernel portable_256[4];
-extern const kernel sm90_64[2];
+extern const kernel sm90_64[4];
 extern const kernel sm90_128[2];
 extern const kernel sm90_192[2];
 extern const kernel sm90_256[2];

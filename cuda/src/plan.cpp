@@ -10,20 +10,26 @@ namespace {
 constexpr index_t largest_dim = 256;
 constexpr index_t largest_int = 0x7fffffff;
 constexpr index_t fewest_keys_of_a_split = 256; ///< below this a split costs more than it brings
-constexpr index_t blocks_a_multiprocessor = 3;  ///< of the decode kernel, by registers and shared memory
+constexpr index_t blocks_a_multiprocessor = 2;  ///< of the decode kernel, by registers and shared memory
 constexpr index_t most_splits = 128;
 
-/// The kernel of `kind` with the smallest padded head dim that holds the problem's dims.
-const kernel* smallest(cuda_kernel kind, element type, index_t dim) {
+/// The kernel of `kind` with the smallest padded head dim that holds the problem's dims; of two such, the one with the
+/// smaller row tile if `short_rows`, else the one with the larger.
+const kernel* smallest(cuda_kernel kind, element type, index_t dim, bool short_rows = false) {
     const kernel* best = nullptr;
     for (const auto& table : kernel_tables()) {
         for (const kernel& k : table) {
             if (k.kind != kind || k.type != type || k.dim < dim) continue;
-            if (best == nullptr || k.dim < best->dim) best = &k;
+            const bool better = best == nullptr || k.dim < best->dim ||
+                                (k.dim == best->dim && (short_rows ? k.rows < best->rows : k.rows > best->rows));
+            if (better) best = &k;
         }
     }
     return best;
 }
+
+/// May the mask hide some pair, so that row tiles differ in length?
+bool hides(const core::problem& p) { return p.left < p.k_len || p.right < p.k_len; }
 
 /// Why the sm90 kernel cannot serve the call; empty if it can.
 std::string sm90_objection(const core::problem& p, const call_facts& call, const device_facts& device) {
@@ -38,14 +44,15 @@ std::string sm90_objection(const core::problem& p, const call_facts& call, const
     return {};
 }
 
-/// Heads whose K and V fill at most half of L2, so that the row tiles of a section find them there.
-index_t section_of(const core::problem& p, index_t heads_of_an_item, const device_facts& device) {
-    const index_t kv_bytes = core::max(p.k_len * (p.head_dim + p.value_dim) * 2, 1);
-    const index_t kv_heads = core::max(device.l2_bytes / 2 / kv_bytes, 1);
-    return core::max(kv_heads * p.group() / heads_of_an_item, 1);
+/// Heads whose row tiles end the launch together, longest first: a few row tiles for every block that runs at a time, so
+/// that the ends even out. Without a mask row tiles are alike and no order helps.
+int tail_of(const core::problem& p, index_t heads, index_t row_tiles, index_t slots) {
+    if (!hides(p) || heads == 0) return 1;
+    constexpr index_t tiles_a_slot = 3;
+    return static_cast<int>(core::clamp(core::ceil_div(tiles_a_slot * slots, core::max(row_tiles, 1)), 1, heads));
 }
 
-/// The smallest number of splits that fills the multiprocessors to within 85 % of the best: the share of `slots` that work
+/// The smallest number of splits that fills the multiprocessors to within 95 % of the best: the share of `slots` that work
 /// in the average wave.
 index_t choose_splits(index_t blocks, index_t k_len, index_t slots) {
     const index_t most = core::clamp(k_len / fewest_keys_of_a_split, 1, most_splits);
@@ -56,7 +63,7 @@ index_t choose_splits(index_t blocks, index_t k_len, index_t slots) {
     double best = 0.0;
     for (index_t s = 1; s <= most; ++s) best = filled(s) > best ? filled(s) : best;
     for (index_t s = 1; s <= most; ++s) {
-        if (filled(s) >= 0.85 * best) return s;
+        if (filled(s) >= 0.95 * best) return s;
     }
     return most;
 }
@@ -84,7 +91,7 @@ forward_plan plan_portable(const core::problem& p, const call_facts& call, const
         throw invalid_argument("pantile: options.key_splits is " + std::to_string(plan.tiles.key_splits) +
                                ": it must be at most 65535");
     }
-    plan.section = section_of(p, plan.heads_packed, device);
+    plan.tail = tail_of(p, groups, core::ceil_div(items, core::max(groups, 1)), 2 * device.multiprocessors);
     plan.blocks = items * plan.tiles.key_splits;
     if (plan.tiles.key_splits > 1) {
         const index_t rows = p.batch * p.q_heads * p.q_len;
@@ -117,17 +124,18 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
     if (call.forced == cuda_kernel::decode || (call.forced == cuda_kernel::automatic && few_rows)) {
         return plan_portable(p, call, device, decode);
     }
-    const kernel* hopper = smallest(cuda_kernel::sm90, call.type, dim);
+    // A short causal row tile is mostly diagonal: small ones waste less of it.
+    const kernel* hopper = smallest(cuda_kernel::sm90, call.type, dim, hides(p) && p.q_len <= 1024);
     if (call.forced != cuda_kernel::portable && objection.empty() && hopper != nullptr) {
         const index_t items = p.batch * p.q_heads * core::ceil_div(p.q_len, hopper->rows);
         forward_plan plan;
         plan.chosen = hopper;
         plan.tiles = {hopper->rows, hopper->keys, 1};
-        plan.section = section_of(p, 1, device);
+        plan.tail = tail_of(p, p.batch * p.q_heads, core::ceil_div(p.q_len, hopper->rows), device.multiprocessors);
         plan.blocks = core::min(items, device.multiprocessors);
         // Under a mask row tiles differ in length: free blocks take the next one. Else all are alike, and taking turns
         // shares them out evenly.
-        plan.counts_items = (p.left < p.k_len || p.right < p.k_len) && items > device.multiprocessors;
+        plan.counts_items = hides(p) && items > device.multiprocessors;
         plan.workspace_bytes = plan.counts_items ? 256 : 0;
         return plan;
     }

@@ -26,7 +26,7 @@ struct forward_plan {
     const kernel* chosen = nullptr;
     tile_plan tiles;
     index_t heads_packed = 1;
-    index_t section = 1;
+    int tail = 1;
     index_t blocks = 0;
     bool counts_items = false; ///< the workspace holds the counter of forward_arguments::next_item
     index_t workspace_bytes = 0;

@@ -77,28 +77,30 @@ TEST(descriptor, steps_within_a_tile_never_carry_out_of_the_address) {
 }
 
 RC_GTEST_PROP(order, every_item_runs_once, ()) {
-    const auto heads = *rc::gen::inRange<index_t>(1, 40);
-    const auto row_tiles = *rc::gen::inRange<index_t>(1, 20);
-    const auto section = *rc::gen::inRange<index_t>(1, 50);
-    std::set<std::pair<index_t, index_t>> seen;
-    for (index_t n = 0; n < heads * row_tiles; ++n) {
-        const work_item w = item(n, heads, row_tiles, section);
-        RC_ASSERT(w.head >= 0 && w.head < heads && w.row_tile >= 0 && w.row_tile < row_tiles);
+    const auto heads = *rc::gen::inRange(1U, 40U);
+    const auto row_tiles = *rc::gen::inRange(1U, 20U);
+    const auto tail = *rc::gen::inRange(1U, heads + 1);
+    std::set<std::pair<int, int>> seen;
+    for (unsigned n = 0; n < heads * row_tiles; ++n) {
+        const work_item w = item(n, heads, row_tiles, tail);
+        RC_ASSERT(w.head >= 0 && w.head < static_cast<int>(heads));
+        RC_ASSERT(w.row_tile >= 0 && w.row_tile < static_cast<int>(row_tiles));
         seen.insert({w.head, w.row_tile});
     }
-    RC_ASSERT(static_cast<index_t>(seen.size()) == heads * row_tiles);
+    RC_ASSERT(seen.size() == heads * row_tiles);
 }
 
-TEST(order, the_longest_row_tiles_of_a_section_come_first) {
-    const index_t heads = 6;
-    const index_t row_tiles = 5;
-    index_t before = row_tiles;
-    for (index_t n = 0; n < 2 * row_tiles; ++n) { // the first section: heads 0 and 1
+TEST(order, the_tail_runs_its_longest_row_tiles_first) {
+    const unsigned heads = 6;
+    const unsigned row_tiles = 5;
+    int before = row_tiles;
+    for (unsigned n = 4 * row_tiles; n < heads * row_tiles; ++n) { // heads 4 and 5
         const work_item w = item(n, heads, row_tiles, 2);
-        EXPECT_LT(w.head, 2);
+        EXPECT_GE(w.head, 4);
         EXPECT_LE(w.row_tile, before);
         before = w.row_tile;
     }
+    EXPECT_EQ(before, 0);
 }
 
 } // namespace

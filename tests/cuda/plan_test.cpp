@@ -54,6 +54,15 @@ TEST(plan, hopper_gets_its_own_kernel_where_it_can) {
     EXPECT_EQ(plan.workspace_bytes, 3 * 16 * 1024 * (128 + 2) * 4);
 }
 
+TEST(plan, short_masked_rows_take_small_tiles) {
+    core::problem p = square(512, 64);
+    EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 192);
+    p.right = 0;
+    EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 128);
+    p.q_len = p.k_len = 8192;
+    EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 192);
+}
+
 TEST(plan, few_rows_split_the_keys_and_pack_the_heads) {
     core::problem p = square(65536, 128, 8);
     p.q_len = 1;
@@ -101,7 +110,7 @@ RC_GTEST_PROP(plan, chosen_kernels_hold_the_dims_and_tiles_hold_whole_positions,
     RC_ASSERT(plan.tiles.row_tile % plan.heads_packed == 0);
     RC_ASSERT(plan.tiles.row_tile > 0 && plan.tiles.row_tile <= plan.chosen->rows);
     RC_ASSERT(p.group() % plan.heads_packed == 0);
-    RC_ASSERT(plan.section >= 1 && plan.tiles.key_splits >= 1);
+    RC_ASSERT(plan.tail >= 1 && plan.tail <= core::max(p.batch * p.q_heads, 1) && plan.tiles.key_splits >= 1);
     RC_ASSERT((plan.tiles.key_splits == 1) == (plan.workspace_bytes == 0) || p.q_len == 0);
 }
 

@@ -1,0 +1,46 @@
+// pantile's device calls behind a C interface, so that a script can time them in turn with other libraries in one process.
+
+#include <pantile/cuda.hpp>
+
+#include <exception>
+#include <string>
+
+namespace {
+
+using pantile::bhsd;
+using pantile::device_options;
+using pantile::index_t;
+using pantile::on_device;
+
+template <class T>
+void forward(const void* q, const void* k, const void* v, void* out, const index_t* sizes,
+             const device_options& options, cudaStream_t stream) {
+    const auto [batch, q_heads, kv_heads, q_len, k_len, dim] =
+        std::array{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]};
+    pantile::attention(on_device(bhsd(static_cast<const T*>(q), batch, q_heads, q_len, dim)),
+                       on_device(bhsd(static_cast<const T*>(k), batch, kv_heads, k_len, dim)),
+                       on_device(bhsd(static_cast<const T*>(v), batch, kv_heads, k_len, dim)),
+                       on_device(bhsd(static_cast<T*>(out), batch, q_heads, q_len, dim)), stream, options);
+}
+
+std::string message; // of the last failure
+
+} // namespace
+
+/// Dense (batch, heads, length, dim) tensors in device memory; sizes: batch, q heads, kv heads, q_len, k_len, dim. type: 0
+/// fp16, 1 bf16. kernel: a number of pantile::cuda_kernel. Returns null, or what went wrong.
+extern "C" const char* pantile_bench_forward(int type, const void* q, const void* k, const void* v, void* out,
+                                             const index_t* sizes, int causal, int kernel, void* stream) {
+    try {
+        device_options options;
+        if (causal != 0) options.mask = pantile::causal();
+        options.kernel = static_cast<pantile::cuda_kernel>(kernel);
+        const auto s = static_cast<cudaStream_t>(stream);
+        if (type == 0) forward<pantile::float16>(q, k, v, out, sizes, options, s);
+        if (type == 1) forward<pantile::bfloat16>(q, k, v, out, sizes, options, s);
+    } catch (const std::exception& e) {
+        message = e.what();
+        return message.c_str();
+    }
+    return nullptr;
+}
