@@ -54,8 +54,7 @@ device_facts current_device() {
         return value;
     };
     return {10 * attribute(cudaDevAttrComputeCapabilityMajor) + attribute(cudaDevAttrComputeCapabilityMinor),
-            attribute(cudaDevAttrMultiProcessorCount), attribute(cudaDevAttrL2CacheSize),
-            attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)};
+            attribute(cudaDevAttrMultiProcessorCount), attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)};
 }
 
 core::call describe(const device_options& o) {

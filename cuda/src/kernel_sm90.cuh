@@ -157,7 +157,7 @@ class sm90_producer {
         }
     }
 
-    /// `columns` panels of a tile; the bytes count against `done`.
+    /// One tile, a panel of 64 columns at a time; its bytes count against `done`.
     template <int rows>
     __device__ __forceinline__ static void load(char* to, const CUtensorMap& map, ptx::barrier& done, int row, int head,
                                                 int batch) {

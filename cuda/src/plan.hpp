@@ -8,7 +8,6 @@ namespace pantile::cuda {
 struct device_facts {
     int compute_capability = 80; ///< 10 · major + minor
     int multiprocessors = 1;
-    index_t l2_bytes = 0;
     index_t shared_bytes = 0; ///< most that one block may ask for
 };
 

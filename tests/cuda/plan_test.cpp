@@ -8,8 +8,8 @@
 namespace pantile::cuda {
 namespace {
 
-constexpr device_facts h100{90, 132, 50 << 20, 227 * 1024};
-constexpr device_facts a100{80, 108, 40 << 20, 163 * 1024};
+constexpr device_facts h100{90, 132, 227 * 1024};
+constexpr device_facts a100{80, 108, 163 * 1024};
 
 core::problem square(index_t length, index_t dim, index_t heads = 16) {
     core::problem p;
@@ -89,7 +89,7 @@ TEST(plan, a_forced_kernel_that_cannot_serve_says_why) {
 
 TEST(plan, what_no_kernel_serves_is_unsupported) {
     EXPECT_THROW((void)choose(square(64, 257), aligned(), h100), unsupported);
-    EXPECT_THROW((void)choose(square(64, 64), aligned(), device_facts{75, 40, 4 << 20, 64 * 1024}), unsupported);
+    EXPECT_THROW((void)choose(square(64, 64), aligned(), device_facts{75, 40, 64 * 1024}), unsupported);
 }
 
 RC_GTEST_PROP(plan, chosen_kernels_hold_the_dims_and_tiles_hold_whole_positions, ()) {
