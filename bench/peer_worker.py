@@ -15,6 +15,7 @@ A library often offers several forms of the same computation (operators, layouts
 are listed for it here and keeps the fastest: the comparison is with the best that the library has.
 """
 
+import os
 import statistics
 import sys
 import time
@@ -153,6 +154,7 @@ class onnxruntime:
         import onnxruntime as ort
 
         ort.set_default_logger_severity(4)
+        self.processors = sorted(os.sched_getaffinity(0))
         self.ort = ort
         self.version = ort.__version__
 
@@ -192,6 +194,11 @@ class onnxruntime:
         options.intra_op_num_threads = p.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        # One thread a core, as OMP_PROC_BIND gives pantile and PyTorch; processors count from 1 here.
+        os.sched_setaffinity(0, self.processors[:1])
+        if p.threads > 1:
+            others = ";".join(str(c + 1) for c in self.processors[1:p.threads])
+            options.add_session_config_entry("session.intra_op_thread_affinities", others)
         return self.ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def bound_call(self, session, inputs, outputs):
@@ -287,7 +294,7 @@ class openvino:
         node = ops.scaled_dot_product_attention(*operands, causal=p.causal and not p.decode)
         compiled = self.core.compile_model(ov.Model([node], parameters, "attention"), "CPU", {
             "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": p.threads, "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY"})
+            "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": True})
         request = compiled.create_infer_request()
         for i, x in enumerate(inputs):
             tensor = ov.Tensor(element, ov.Shape(x.shape))

@@ -54,6 +54,9 @@ HEADS = {512: 8, 2048: 4, 8192: 2}
 # the last place of a 16-bit output, or the rounding of 16-bit probabilities inside the other library.
 TOLERANCE = {"fp32": 2e-5, "fp64": 1e-12, "fp16": 2e-2, "bf16": 8e-2}
 
+# Cores in use by other programs above which a measurement counts as disturbed.
+BUSY = 0.1
+
 
 class failure(Exception):
     """Ends the run with one line for the user."""
@@ -248,6 +251,17 @@ def largest_difference(folder, peer, cell):
     return worst
 
 
+def processor_seconds(workers):
+    """(used by everybody, used by this script and its workers), since some fixed moment."""
+    tick = os.sysconf("SC_CLK_TCK")
+    user, nice, system, idle, iowait, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
+    own = 0
+    for pid in [os.getpid(), *(w.process.pid for w in workers.values())]:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        own += int(fields[11]) + int(fields[12])  # user and system time, all threads
+    return (user + nice + system + irq + softirq) / tick, own / tick
+
+
 def far_behind(seconds, name):
     """True for who takes seconds and is clearly not the best: one round of it is enough."""
     return bool(seconds[name]) and seconds[name][0] > max(0.5, 4 * seconds["pantile"][0])
@@ -282,6 +296,7 @@ def measure(cell, workers, folder, arguments):
     limit_of = "gbytes" if cell["kind"] == "decode" else "gflops"
     record[limit_of] = []
     begin = time.monotonic()
+    all_before, own_before = processor_seconds(workers)
     for turn in range(arguments.rounds):
         record[limit_of].append(workers["pantile"].number("read" if cell["kind"] == "decode" else "peak"))
         for i in range(len(names)):  # each round starts with another library
@@ -292,6 +307,9 @@ def measure(cell, workers, folder, arguments):
             record["seconds"][name].append(taking_part[name].number("run", arguments.visit))
         if turn >= 2 and time.monotonic() - begin > arguments.cell_seconds:
             break
+    all_after, own_after = processor_seconds(workers)
+    spent = (all_after - all_before) - (own_after - own_before)
+    record["others"] = max(0.0, spent / (time.monotonic() - begin))
     return record
 
 
@@ -354,6 +372,10 @@ def summary(results):
     for r in behind:
         fastest = min(PEERS, key=lambda p: statistics.median(ratios(r, p)) if r["seconds"].get(p) else float("inf"))
         lines.append(f"  not ahead: {key_of(r)}: {best_ratio(r):.2f} × {PEERS[fastest]} ({r['forms'][fastest]})")
+    busy = [r for r in results["cells"].values() if r["others"] > BUSY]
+    if busy:
+        lines.append(f"  {len(busy)} cells were measured while other programs used more than {BUSY} of a core "
+                     f"(median {statistics.median(r['others'] for r in busy):.1f} cores): repeat them on a quiet machine")
     different = {(p, why) for r in results["cells"].values() for p, why in r["unsupported"].items() if "differs" in why}
     return lines + [f"  left out: {PEERS[p]} {why}" for p, why in sorted(different)]
 
@@ -461,6 +483,7 @@ def run(arguments):
         os.execv(python, [str(python), str(HERE / "peers.py"), *sys.argv[1:]])
 
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "KMP_", "OPENBLAS_"))}
+    environment |= {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}  # pantile and PyTorch; peer_worker.py binds the others
     for_pytorch = environment | {"LD_LIBRARY_PATH": ":".join(toolkit_folders())}
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="pantile-peers-", dir=memory))
