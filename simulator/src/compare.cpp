@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
@@ -45,6 +47,31 @@ double scale_of(std::string_view unit) {
     if (unit == "Mbyte") return 1e6;
     if (unit == "Gbyte") return 1e9;
     return 1;
+}
+
+/// callgrind writes a function as "(12) name" the first time and as "(12)" from then on.
+class function_names {
+  public:
+    std::string learn(const std::string& text) {
+        const std::size_t close = text.find(')');
+        if (close == std::string::npos) return text;
+        std::string& name = names_[text.substr(0, close)];
+        if (close + 2 < text.size()) name = text.substr(close + 2);
+        return name;
+    }
+
+  private:
+    std::map<std::string, std::string> names_;
+};
+
+/// Does `name` contain one of the parts of "this|that"? Every name does if there are no parts.
+bool is_wanted(const std::string& name, std::string_view parts) {
+    if (parts.empty()) return true;
+    std::stringstream list{std::string(parts)};
+    for (std::string part; std::getline(list, part, '|');) {
+        if (name.find(part) != std::string::npos) return true;
+    }
+    return false;
 }
 
 std::string percent(double x) {
@@ -106,7 +133,7 @@ std::vector<compared_value> compare_ncu(const std::vector<ncu_kernel>& kernels, 
     }
     std::vector<compared_value> values;
     for (const ncu_kernel& k : kernels) {
-        if (k.name.find(kernel) == std::string::npos) continue;
+        if (!is_wanted(k.name, kernel)) continue;
         const std::string label = "launch " + k.id + ' ' + k.name.substr(0, 40);
         if (const auto bytes = k.metric("l1tex__m_xbar2l1tex_read_bytes.sum")) {
             values.push_back(
@@ -123,20 +150,20 @@ std::vector<compared_value> compare_ncu(const std::vector<ncu_kernel>& kernels, 
     return values;
 }
 
-callgrind_counts parse_callgrind(std::string_view text) {
+callgrind_counts parse_callgrind(std::string_view text, std::string_view function) {
     callgrind_counts c;
     std::stringstream in{std::string(text)};
     std::vector<std::string> events;
-    std::vector<index_t> totals;
+    std::vector<index_t> sums;
+    function_names names;
+    bool wanted = function.empty();
     for (std::string line; std::getline(in, line);) {
         std::stringstream words(line);
         std::string first;
         words >> first;
         if (first == "events:") {
             for (std::string w; words >> w;) events.push_back(w);
-        } else if (first == "totals:" || (first == "summary:" && totals.empty())) {
-            totals.clear();
-            for (index_t n = 0; words >> n;) totals.push_back(n);
+            sums.resize(events.size());
         } else if (first == "desc:") { // desc: D1 cache: 49152 B, 64 B, 12-way associative
             std::string which;
             std::string word;
@@ -146,13 +173,24 @@ callgrind_counts parse_callgrind(std::string_view text) {
             l.name = which;
             words >> l.bytes >> word >> l.line_bytes >> word >> l.ways;
             c.caches.push_back(l);
+        } else if (line.compare(0, 3, "fn=") == 0) {
+            wanted = is_wanted(names.learn(line.substr(3)), function);
+        } else if (line.compare(0, 4, "cfn=") == 0) {
+            names.learn(line.substr(4)); // a callee may be named here first
+        } else if (line.compare(0, 6, "calls=") == 0) {
+            std::getline(in, line); // what the callee cost
+        } else if (wanted && !line.empty() &&
+                   (std::isdigit(static_cast<unsigned char>(line[0])) != 0 || line[0] == '+' || line[0] == '-' ||
+                    line[0] == '*')) {
+            std::size_t i = 0; // position, then one number an event; trailing zeros are left out
+            for (index_t n = 0; words >> n && i < sums.size(); ++i) sums[i] = checked_add(sums[i], n);
         }
     }
     const auto event = [&](std::string_view name) {
         const auto at = static_cast<std::size_t>(std::find(events.begin(), events.end(), name) - events.begin());
-        if (at >= totals.size())
+        if (at >= sums.size())
             throw invalid_argument("callgrind: no " + std::string(name) + ": run it with --cache-sim=yes");
-        return totals[at];
+        return sums[at];
     };
     c.first_read_misses = event("D1mr");
     c.last_read_misses = event("DLmr");

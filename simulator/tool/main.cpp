@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
         tool::add_l2(app, chosen);
         tool::add_trace(app, chosen);
         tool::add_compare(app, chosen);
+        tool::add_report(app, chosen);
         try {
             app.parse(argc, argv);
         } catch (const CLI::Success& e) { // --help

@@ -37,7 +37,9 @@ void add_compare(CLI::App& app, action& chosen) {
     CLI::App* verb =
         app.add_subcommand("compare", "Counters of a real run (ncu, callgrind) beside what is counted here");
     verb->add_option("--ncu", o->ncu, "a CSV of Nsight Compute");
-    verb->add_option("--kernel", o->kernel, "with --ncu: part of the kernel's name  [every kernel]");
+    verb->add_option(
+        "--kernel", o->kernel,
+        "part of the names of the kernels (--ncu) or functions (--callgrind) that count, or 'this|that'  [all]");
     verb->add_option("--callgrind", o->callgrind, "an output file of callgrind, run with --cache-sim=yes");
     verb->add_option("--tolerance", o->tolerance, "with --callgrind: relative")->capture_default_str();
     o->call.add_algorithm(*verb);
@@ -48,15 +50,18 @@ void add_compare(CLI::App& app, action& chosen) {
                  "Examples:\n"
                  "  ncu --csv --metrics l1tex__m_xbar2l1tex_read_bytes.sum,dram__bytes_read.sum PROGRAM > report.csv\n"
                  "  pantile-sim compare --ncu report.csv --kernel flash -n 4096 -d 64 --heads 16 --tiles 128x128\n"
-                 "  pantile-sim compare --callgrind callgrind.out -n 2048 -d 64 --dtype fp32 --tiles 256x64");
+                 "  pantile-sim compare --callgrind callgrind.out --kernel 'cpu::product|cpu::transpose' -n 2048 -d 64 "
+                 "--dtype fp32 "
+                 "--tiles 256x64");
     verb->callback([o, &chosen] {
         chosen = [o] {
             if (o->ncu.empty() == o->callgrind.empty()) throw invalid_argument("give one of --ncu and --callgrind");
             const algorithm& a = find_algorithm(o->call.algorithm);
             const experiment e = o->call.make(a);
             const std::vector<compared_value> values =
-                o->ncu.empty() ? compare_callgrind(parse_callgrind(read_file(o->callgrind)), a, e, o->tolerance)
-                               : compare_ncu(parse_ncu(read_file(o->ncu)), o->kernel, a, e);
+                o->ncu.empty()
+                    ? compare_callgrind(parse_callgrind(read_file(o->callgrind), o->kernel), a, e, o->tolerance)
+                    : compare_ncu(parse_ncu(read_file(o->ncu)), o->kernel, a, e);
             std::cout << (o->json ? compare_json(values) : compare_text(values));
             const bool within =
                 std::all_of(values.begin(), values.end(), [](const compared_value& v) { return v.within(); });

@@ -25,6 +25,7 @@
 /// l2.hpp            a cache shared by concurrent blocks
 /// trace.hpp         a run as a timeline
 /// compare.hpp       counters of real hardware beside ours
+/// report.hpp        one HTML page of it all
 /// check.hpp         random runs against closed forms
 /// format.hpp        results as text and JSON
 #pragma once
@@ -41,6 +42,7 @@
 #include <pantile/simulator/near_memory.hpp>
 #include <pantile/simulator/plot.hpp>
 #include <pantile/simulator/processor.hpp>
+#include <pantile/simulator/report.hpp>
 #include <pantile/simulator/reproduce.hpp>
 #include <pantile/simulator/run.hpp>
 #include <pantile/simulator/sweep.hpp>

@@ -31,17 +31,18 @@ struct ncu_kernel {
 [[nodiscard]] std::vector<ncu_kernel> parse_ncu(std::string_view csv);
 
 /// L2-to-SM reads (l1tex__m_xbar2l1tex_read_bytes.sum) against the walk's reads of near memory, and DRAM reads
-/// (dram__bytes_read.sum) against the compulsory reads, for each kernel whose name contains `kernel`.
+/// (dram__bytes_read.sum) against the compulsory reads, for each kernel whose name contains `kernel` (or one of its parts, "this|that").
 [[nodiscard]] std::vector<compared_value> compare_ncu(const std::vector<ncu_kernel>& kernels, std::string_view kernel,
                                                       const algorithm& a, const experiment& e);
 
-/// Data-cache part of a callgrind output file (valgrind --tool=callgrind --cache-sim=yes).
+/// Data-cache part of a callgrind output file (valgrind --tool=callgrind --cache-sim=yes): of the functions whose name
+/// contains `function` (or one of its parts, "this|that"), themselves and not what they call; of the whole run if it is empty.
 struct callgrind_counts {
     std::vector<cache_level> caches; ///< D1 and LL as callgrind simulated them
     index_t first_read_misses = 0;   ///< D1mr
     index_t last_read_misses = 0;    ///< DLmr
 };
-[[nodiscard]] callgrind_counts parse_callgrind(std::string_view text);
+[[nodiscard]] callgrind_counts parse_callgrind(std::string_view text, std::string_view function = {});
 
 /// Last-level read misses of a real run against the walk's lines sent through the same two caches. The walk's order is the
 /// kernel's; the kernel's scratch is not part of the walk.
