@@ -8,8 +8,6 @@
 //     read              -> gbytes G         plain reading of the prepared K and V, same threads
 // and `error TEXT` for whatever fails.
 #include <algorithm>
-#include <chrono>
-#include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
@@ -19,133 +17,31 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include <pantile/attention.hpp>
+
+#include "limits.hpp"
 
 namespace {
 
 using pantile::index_t;
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-double median(std::vector<double> x) {
-    const auto middle = x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2);
-    std::nth_element(x.begin(), middle, x.end());
-    return *middle;
-}
-
 /// Median seconds a call. A first call warms caches and wakes threads; where it alone outlasts the budget, it is the answer.
 double time_calls(const std::function<void()>& call, double budget) {
     std::vector<double> seconds;
-    const double begin = now();
+    const double begin = bench::seconds_now();
     call();
-    const double first = now() - begin;
+    const double first = bench::seconds_now() - begin;
     if (first > budget) return first;
-    for (double t = now(), end = t + budget; t < end;) {
+    for (double t = bench::seconds_now(), end = t + budget; t < end;) {
         call();
-        const double after = now();
+        const double after = bench::seconds_now();
         seconds.push_back(after - t);
         t = after;
     }
-    return median(std::move(seconds));
-}
-
-// ------------------------------------------------------------------------------------------------- limits of the machine
-// The loops keep 12 independent sums, enough to hide 4 clocks of latency on two ports, and return what they computed so
-// that it is not optimised away. Each is written out for each instruction set: a body shared through an inlined function
-// would be cut into narrow vectors before it reaches the wide caller.
-
-constexpr index_t sums = 12;
-
-struct limits {
-    index_t vector_bytes;
-    double (*fma32)(index_t rounds); ///< `sums` multiply-adds of float vectors a round
-    double (*fma64)(index_t rounds);
-    double (*read)(const char* p, index_t bytes);
-};
-
-#if defined(__x86_64__)
-
-template <class T>
-[[gnu::target("avx512f")]] double fma_avx512(index_t rounds) {
-    using vec [[gnu::vector_size(64)]] = T;
-    vec x[sums];
-    for (auto& s : x) s = vec{} + 1;
-    const vec a = vec{} + T(0.999);
-    for (index_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 12
-        for (auto& s : x) s = s * a + a;
-    }
-    for (auto& s : x) x[0] += s;
-    return static_cast<double>(x[0][0]);
-}
-
-template <class T>
-[[gnu::target("avx2,fma")]] double fma_avx2(index_t rounds) {
-    using vec [[gnu::vector_size(32)]] = T;
-    vec x[sums];
-    for (auto& s : x) s = vec{} + 1;
-    const vec a = vec{} + T(0.999);
-    for (index_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 12
-        for (auto& s : x) s = s * a + a;
-    }
-    for (auto& s : x) x[0] += s;
-    return static_cast<double>(x[0][0]);
-}
-
-/// Adds p[0, bytes) up as vectors, eight at a time; bytes of the last, partial group are left out.
-[[gnu::target("avx512f")]] double read_avx512(const char* p, index_t bytes) {
-    __m512 x[8] = {};
-    for (index_t i = 0; i + 512 <= bytes; i += 512) {
-#pragma GCC unroll 8
-        for (index_t j = 0; j < 8; ++j) x[j] += _mm512_loadu_ps(p + i + 64 * j);
-    }
-    for (const auto& s : x) x[0] += s;
-    return static_cast<double>(x[0][0]);
-}
-
-[[gnu::target("avx2")]] double read_avx2(const char* p, index_t bytes) {
-    __m256 x[8] = {};
-    for (index_t i = 0; i + 256 <= bytes; i += 256) {
-#pragma GCC unroll 8
-        for (index_t j = 0; j < 8; ++j) x[j] += _mm256_loadu_ps(reinterpret_cast<const float*>(p + i + 32 * j));
-    }
-    for (const auto& s : x) x[0] += s;
-    return static_cast<double>(x[0][0]);
-}
-
-#endif
-
-/// The loops for what pantile names as its instruction set.
-limits limits_of(std::string_view isa) {
-#if defined(__x86_64__)
-    if (isa == "avx512" || isa == "amx") return {64, fma_avx512<float>, fma_avx512<double>, read_avx512};
-    if (isa == "avx2") return {32, fma_avx2<float>, fma_avx2<double>, read_avx2};
-#endif
-    throw std::runtime_error("there is no measure of the limits of instruction set " + std::string(isa));
-}
-
-/// Seconds that `threads` threads need for work(thread) at once, median of five; the threads are those that pantile uses.
-double time_on_threads(int threads, const std::function<double(int)>& work) {
-    std::vector<double> seconds;
-    double sink = 0;
-    for (int repeat = 0; repeat < 5; ++repeat) {
-        const double begin = now();
-#pragma omp parallel for num_threads(threads) schedule(static, 1) reduction(+ : sink)
-        for (int t = 0; t < threads; ++t) sink += work(t);
-        seconds.push_back(now() - begin);
-    }
-    volatile double keep = sink;
-    static_cast<void>(keep);
-    return median(std::move(seconds));
+    return bench::median(std::move(seconds));
 }
 
 // ------------------------------------------------------------------------------------------------------------ one problem
@@ -242,28 +138,25 @@ class problem_of final : public problem {
         }
     }
 
+    /// The best of 20 bursts of about a millisecond: in the first ones threads may still be waking up.
     [[nodiscard]] double peak_gflops() const override {
-        const auto l = limits_of(explanation_.isa);
-        const auto fma = std::is_same_v<T, double> ? l.fma64 : l.fma32;
-        constexpr index_t rounds = 1'000'000;
-        const index_t lanes = l.vector_bytes / static_cast<index_t>(sizeof(stat));
-        const double seconds = time_on_threads(s_.threads, [&](int) { return fma(rounds); });
-        return 2e-9 * static_cast<double>(rounds * sums * lanes) * s_.threads / seconds;
+        double best = 0;
+        for (int burst = 0; burst < 20; ++burst) {
+            best = std::max(
+                best, bench::multiply_add_peak(explanation_.isa.c_str(), static_cast<int>(sizeof(stat)), s_.threads));
+        }
+        return best / 1e9;
     }
 
+    /// Median over as many passes as take some milliseconds; K and V lie in one buffer each.
     [[nodiscard]] double read_gbytes() const override {
-        const auto l = limits_of(explanation_.isa);
-        const index_t share = k_.bytes() / s_.threads;
-        const index_t passes = std::max<index_t>(1, 100'000'000 / (2 * k_.bytes())); // some milliseconds
-        const double seconds = time_on_threads(s_.threads, [&](int t) {
-            double sum = 0;
-            for (index_t p = 0; p < passes; ++p) {
-                sum += l.read(reinterpret_cast<const char*>(k_.data()) + t * share, share);
-                sum += l.read(reinterpret_cast<const char*>(v_.data()) + t * share, share);
-            }
-            return sum;
-        });
-        return 1e-9 * static_cast<double>(2 * share * s_.threads * passes) / seconds;
+        const auto bytes = static_cast<std::size_t>(k_.bytes());
+        std::vector<double> speeds;
+        for (index_t passes = 20 + 50'000'000 / k_.bytes(); passes > 0; --passes) {
+            speeds.push_back(2 / (1 / bench::plain_read(k_.data(), bytes, s_.threads) +
+                                  1 / bench::plain_read(v_.data(), bytes, s_.threads)));
+        }
+        return bench::median(std::move(speeds)) / 1e9;
     }
 
     [[nodiscard]] std::string kernel() const override { return explanation_.isa + " " + explanation_.kernel; }
