@@ -50,6 +50,7 @@ struct forward_kernels {
     void (*run)(const forward_call&, const forward_work&, const output&, std::byte* scratch) = nullptr;
     index_t max_row_tile = 256; ///< beyond these sizes nothing is gained
     index_t max_key_tile = 96;
+    index_t far_bytes = 1 << 20; ///< L2 of a core, at the least
 };
 
 /// Everything that is compiled for one instruction set.

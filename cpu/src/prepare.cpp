@@ -23,7 +23,7 @@ core::machine_limits limits_of(const forward_kernels& k, index_t number_bytes) {
     m.max_key_tile = k.max_key_tile;
     m.element_bytes = number_bytes;
     m.near_bytes = 32 << 10;
-    m.far_bytes = 1 << 20;
+    m.far_bytes = k.far_bytes;
     return m;
 }
 

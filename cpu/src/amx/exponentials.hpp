@@ -19,7 +19,7 @@ class exponentials {
     /// `pairs` pairs of keys from `scores` on; `slots` calls of advance will follow.
     PANTILE_INLINE exponentials(float* scores, index_t pairs, float exponent_scale, const float* reference,
                                 index_t slots)
-        : row_(scores), end_(scores + pairs * 2 * panel_rows), rate_(core::min(pairs, slots)), slots_(slots),
+        : row_(scores), end_(scores + pairs * 2 * score_stride), rate_(core::min(pairs, slots)), slots_(slots),
           scale_(exponent_scale) {
         unroll<vectors>([&](auto v) PANTILE_INLINE {
             reference_[v] = V::load_aligned(reference + v * lanes<V>);
@@ -48,12 +48,12 @@ class exponentials {
         unroll<vectors>([&](auto v) PANTILE_INLINE {
             float* at = row_ + v * lanes<V>;
             const V even = cpu::power_of_two(xsimd::fms(V::load_aligned(at), scale_, reference_[v]));
-            const V odd = cpu::power_of_two(xsimd::fms(V::load_aligned(at + panel_rows), scale_, reference_[v]));
+            const V odd = cpu::power_of_two(xsimd::fms(V::load_aligned(at + score_stride), scale_, reference_[v]));
             even_[v] = even_[v] + even;
             odd_[v] = odd_[v] + odd;
             Unit::store_pairs(even, odd, reinterpret_cast<bfloat16*>(at));
         });
-        row_ += 2 * panel_rows;
+        row_ += 2 * score_stride;
     }
 
     float* row_;

@@ -1,7 +1,7 @@
 /// \file
 /// The forward walk's machine for bf16 on a matrix unit, queries along the tiles' columns.
 ///
-/// A row tile (about 512 queries) is cut into panels of 32 queries, a key tile (about 128 keys) into blocks of 32 keys.
+/// A row tile (up to 1024 queries) is cut into panels of 32 queries, a key tile (up to 384 keys) into blocks of 32 keys.
 /// As in cpu/src/machine.hpp, Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is
 /// vertical. Both products are blocks of 2 × 2 tiles of 16 × 16: four loads of 1 KiB serve four tile products.
 ///
@@ -18,7 +18,7 @@
 ///
 /// Sizes in bytes, row tile of r queries, key tile of c keys, head dim d, value dim e:
 ///     Q 2·r·d, O 4·r·e, K 2·c·d, V 2·c·e     L2
-///     scores of two panels 2 · 4·32·c        L1: 32 KiB at c = 128
+///     scores of two panels 2 · 4·32·c        L1 as far as they fit: 96 KiB at c = 384
 /// A (panel, key tile) step does 64·c·(d + e) FLOP, c·(d + e)/16 clocks of the matrix unit at its peak, takes 32·c
 /// exponentials, and moves 2·c·(d + e) + 32·(2·d + 8·e) bytes between L2 and L1.
 ///
@@ -37,7 +37,7 @@ class tile_machine {
     using V = typename Unit::vector;
     static constexpr index_t n = lanes<V>;
     static constexpr int vectors = panel_rows / lanes<V>; // a row of 32 queries
-    static constexpr index_t block_scores = block_keys * panel_rows;
+    static constexpr index_t block_scores = block_keys * score_stride;
     using softmax = core::online_softmax<vector_ops<V>>;
 
   public:
@@ -162,7 +162,7 @@ class tile_machine {
         const index_t keys = core::round_up(core::min(call_.plan.key_tile, core::max(p.k_len, 1)), block_keys);
         const index_t pad = core::max(head_pad_, value_pad_);
         arena memory(scratch);
-        for (float*& scores : scores_) scores = memory.template take<float>(keys * panel_rows);
+        scores_ = memory.template take<float>(keys * score_stride);
         for (float*& block : product_) block = memory.template take<float>(32 * panel_rows);
         for (float*& factor : factor_) factor = memory.template take<float>(panel_rows);
         tile_max_ = memory.template take<float>(panel_rows);
@@ -225,7 +225,7 @@ class tile_machine {
             const index_t end = core::min(mask_.hi(mine.end - 1), t.keys.end);
             if (end <= begin) continue;
             return {u, (begin - t.keys.begin) / block_keys, core::ceil_div(end - t.keys.begin, block_keys),
-                    scores_[turn % 2], factor_[turn % 2]};
+                    scores_ + turn % 2 * panel_rows, factor_[turn % 2]};
         }
         return {};
     }
@@ -291,8 +291,9 @@ class tile_machine {
                 unit_.template dot<3, 5, 7>();
                 work.advance();
             }
-            store_tiles<2>(v.scores + b * block_scores);
+            // Before the stores: these loads would wait for them, by the address rule that score_stride names.
             if (b > v.first) fold_maxima(t, v, b - 1);
+            store_tiles<2>(v.scores + b * block_scores, score_stride);
         }
     }
 
@@ -323,10 +324,10 @@ class tile_machine {
             const float* p = v.scores + b * block_scores;
             const bfloat16* values = vt_ + (b * value_pad_ + x * 16) * block_keys;
             unit_.template load<4>(values, 64);
-            unit_.template load<6>(p, 2 * panel_rows * 4);
+            unit_.template load<6>(p, 2 * score_stride * 4);
             unit_.template dot<0, 4, 6>();
             work.advance();
-            unit_.template load<7>(p + 16, 2 * panel_rows * 4);
+            unit_.template load<7>(p + 16, 2 * score_stride * 4);
             unit_.template dot<1, 4, 7>();
             work.advance();
             if constexpr (rows == 2) {
@@ -337,18 +338,18 @@ class tile_machine {
                 work.advance();
             }
         }
-        store_tiles<rows>(to);
+        store_tiles<rows>(to, panel_rows);
     }
 
-    /// Accumulators to [16 or 32 rows][32 queries].
+    /// Accumulators to [16 or 32 rows][32 queries], `row` floats from row to row.
     template <int rows>
-    PANTILE_INLINE void store_tiles(float* to) {
-        constexpr index_t stride = panel_rows * 4;
+    PANTILE_INLINE void store_tiles(float* to, index_t row) {
+        const index_t stride = row * 4;
         unit_.template store<0>(to, stride);
         unit_.template store<1>(to + 16, stride);
         if constexpr (rows == 2) {
-            unit_.template store<2>(to + 16 * panel_rows, stride);
-            unit_.template store<3>(to + 16 * panel_rows + 16, stride);
+            unit_.template store<2>(to + 16 * row, stride);
+            unit_.template store<3>(to + 16 * row + 16, stride);
         }
     }
 
@@ -376,10 +377,10 @@ class tile_machine {
         V even[vectors];
         V odd[vectors];
         unroll<vectors>([&](auto i) PANTILE_INLINE { even[i] = odd[i] = V::load_aligned(tile_max_ + i * n); });
-        for (index_t k = 0; k < block_keys; k += 2, row += 2 * panel_rows) {
+        for (index_t k = 0; k < block_keys; k += 2, row += 2 * score_stride) {
             unroll<vectors>([&](auto i) PANTILE_INLINE {
                 even[i] = xsimd::max(even[i], V::load_aligned(row + i * n));
-                odd[i] = xsimd::max(odd[i], V::load_aligned(row + panel_rows + i * n));
+                odd[i] = xsimd::max(odd[i], V::load_aligned(row + score_stride + i * n));
             });
         }
         unroll<vectors>([&](auto i) PANTILE_INLINE { xsimd::max(even[i], odd[i]).store_aligned(tile_max_ + i * n); });
@@ -387,7 +388,7 @@ class tile_machine {
 
     /// Hidden pairs of a block to minus infinity; its first key is number `first_key` of the tile.
     void hide(float* row, index_t first_key) {
-        for (index_t k = first_key; k < first_key + block_keys; ++k, row += panel_rows) {
+        for (index_t k = first_key; k < first_key + block_keys; ++k, row += score_stride) {
             const V key(static_cast<float>(k));
             for (index_t i = 0; i < panel_rows; i += n) {
                 const V first = V::load_aligned(first_visible_ + i);
@@ -444,9 +445,9 @@ class tile_machine {
     index_t panels_ = 0;
     bool partial_seen_ = false;
 
-    float* scores_[2] = {};  // of two panels in turn
-    float* factor_[2] = {};  // [query] of a panel, as the next ones
-    float* product_[2] = {}; // [32 dims][query]
+    float* scores_ = nullptr; // of two panels, see score_stride
+    float* factor_[2] = {};   // [query] of a panel, as the next ones
+    float* product_[2] = {};  // [32 dims][query]
     float* tile_max_ = nullptr;
     float* tile_sum_ = nullptr;
     float* reference_ = nullptr;
@@ -489,8 +490,9 @@ constexpr forward_kernels forward_kernels_of() {
     k.lanes = panel_rows;
     k.panel_rows = panel_rows;
     k.block_keys = block_keys;
-    k.max_row_tile = 512;
-    k.max_key_tile = 128;
+    k.max_row_tile = 1024;
+    k.max_key_tile = 384;
+    k.far_bytes = 2 << 20; // every processor with AMX has as much
     k.scratch_bytes = scratch_bytes<Unit>;
     k.run = run_forward<Unit>;
     return k;
