@@ -1,0 +1,96 @@
+// All machines visit the same tiles: the CPU's tile and decode machines, recorded at work, and the simulated processor,
+// whose transfers of K are watched, against a list made from visible(i, j) alone.
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <pantile/simulator.hpp>
+
+#include "cpu_visits.hpp"
+
+namespace {
+
+using namespace pantile;
+using pantile::test::visit_list;
+
+/// Every pair of tiles that shows a pair, row tiles first, keys ascending; full if it shows every pair.
+visit_list expected(const core::problem& p, const tile_plan& plan) {
+    const core::sequence seq = p.sequence_of(0);
+    const core::band band = p.band_of(seq);
+    visit_list visits;
+    for (index_t r = 0; r * plan.row_tile < seq.q_len; ++r) {
+        const index_t row_end = std::min((r + 1) * plan.row_tile, seq.q_len);
+        for (index_t begin = 0; begin < seq.k_len; begin += plan.key_tile) {
+            const index_t end = std::min(begin + plan.key_tile, seq.k_len);
+            index_t seen = 0;
+            for (index_t i = r * plan.row_tile; i < row_end; ++i) {
+                for (index_t j = begin; j < end; ++j) seen += band.visible(i, j) ? 1 : 0;
+            }
+            const bool full = seen == (row_end - r * plan.row_tile) * (end - begin);
+            if (seen > 0) visits.push_back({r, begin, end, full ? 1 : 0});
+        }
+    }
+    return visits;
+}
+
+/// The row tiles' loads of K, as the simulated processor makes them.
+class key_loads : public simulator::observer {
+  public:
+    visit_list visits;
+
+    void begin_block(index_t /*place*/, index_t tile) override { row_tile_ = tile; }
+    void moved(const simulator::transfer& t) override {
+        if (t.what == simulator::tensor::k && !t.write) visits.push_back({row_tile_, t.rows.begin, t.rows.end, 0});
+    }
+
+  private:
+    index_t row_tile_ = -1;
+};
+
+visit_list without_fullness(visit_list visits) {
+    for (auto& v : visits) v[3] = 0;
+    return visits;
+}
+
+visit_list simulated(const simulator::workload& w, const tile_plan& plan) {
+    key_loads loads;
+    simulator::experiment e;
+    e.what = w;
+    e.plan = plan;
+    e.near = simulator::near_memory::of_bytes(index_t{1} << 40, w.type);
+    (void)simulator::run(simulator::find_algorithm("fa2"), e, &loads);
+    return loads.visits;
+}
+
+simulator::workload any_workload(index_t longest_q) {
+    simulator::workload w;
+    w.q_len = *rc::gen::inRange<index_t>(1, longest_q + 1);
+    w.k_len = *rc::gen::inRange<index_t>(1, 90);
+    w.head_dim = 4;
+    w.value_dim = 3;
+    const auto side = [] { return *rc::gen::oneOf(rc::gen::just(unbounded), rc::gen::inRange<index_t>(0, 40)); };
+    w.mask.left = side();
+    w.mask.right = side();
+    w.mask.align = *rc::gen::element(alignment::bottom_right, alignment::top_left, alignment::explicit_offset);
+    w.mask.offset = *rc::gen::inRange<index_t>(-60, 60);
+    if (*rc::gen::arbitrary<bool>()) w.key_lengths = {*rc::gen::inRange<index_t>(0, w.k_len + 1)};
+    return w;
+}
+
+RC_GTEST_PROP(visits, tile_machine_and_simulator, ()) {
+    const simulator::workload w = any_workload(90);
+    const tile_plan plan{*rc::gen::inRange<index_t>(1, 50), *rc::gen::inRange<index_t>(1, 50), 1};
+    const visit_list wanted = expected(w.problem(), plan);
+    RC_ASSERT(test::tile_machine_visits(w.problem(), plan) == wanted);
+    RC_ASSERT(simulated(w, plan) == without_fullness(wanted));
+}
+
+RC_GTEST_PROP(visits, decode_machine_and_simulator, ()) {
+    const simulator::workload w = any_workload(2);
+    const tile_plan plan{w.q_len, *rc::gen::inRange<index_t>(1, 50), 1};
+    const visit_list wanted = expected(w.problem(), plan);
+    RC_ASSERT(test::decode_machine_visits(w.problem(), plan) == wanted);
+    RC_ASSERT(simulated(w, plan) == without_fullness(wanted));
+}
+
+} // namespace
