@@ -348,11 +348,12 @@ def tables(results, markdown=False):
         rows = []
         for r in sorted(records, key=lambda r: (DTYPES.index(r["dtype"]), r["threads"], r["d"], r["n"])):
             best = best_ratio(r)
+            compared = [difference for p, difference in r["differences"].items() if r["seconds"].get(p)]
             speed = r["work"] / statistics.median(r["seconds"]["pantile"]) / 1e9
             rows.append([r["dtype"], str(r["threads"]), str(r["d"]), str(r["n"]), f"{speed:.0f}", f"{share_of_limit(r):.2f}",
                          *(f"{statistics.median(ratios(r, p)):.2f}" if r["seconds"].get(p) else "–" for p in peers),
                          "–" if best is None else f"{best:.2f}" + (" <" if best <= 1 and not markdown else ""),
-                         f"{max(r['differences'].values()):.0e}" if r["differences"] else "–"])
+                         f"{max(compared):.0e}" if compared else "–"])
             if best is not None and best <= 1 and markdown:
                 rows[-1][-2] = f"**{rows[-1][-2]}**"
         if markdown:
@@ -376,8 +377,12 @@ def summary(results):
     if busy:
         lines.append(f"  {len(busy)} cells were measured while other programs used more than {BUSY} of a core "
                      f"(median {statistics.median(r['others'] for r in busy):.1f} cores): repeat them on a quiet machine")
-    different = {(p, why) for r in results["cells"].values() for p, why in r["unsupported"].items() if "differs" in why}
-    return lines + [f"  left out: {PEERS[p]} {why}" for p, why in sorted(different)]
+    for dtype in DTYPES:
+        for p in PEERS:
+            why = [r["unsupported"][p] for r in results["cells"].values() if r["dtype"] == dtype and p in r["unsupported"]]
+            if any("differs" in w for w in why):
+                lines.append(f"  left out: {PEERS[p]} in {dtype}, in one case because it {next(w for w in why if 'differs' in w)}")
+    return lines
 
 
 def processor():

@@ -30,7 +30,7 @@ PANELS = {
     "backward-causal": "Backward, causal",
     "decode": "Decode, 32 query heads on 8",
 }
-LEFT, RIGHT, BAR, GAP = 52, 18, 15, 22  # pixels
+LEFT, RIGHT, BAR, GAP = 52, 18, 15, 30  # pixels
 PANEL_HEIGHT, TITLE, LABELS = 168, 34, 50
 INK, FAINT = "#1f2430", "#d9dde3"
 
