@@ -20,11 +20,11 @@ std::string_view name(dtype type) {
     return names[static_cast<std::size_t>(type)];
 }
 
-dtype parse_dtype(std::string_view text) {
+dtype parse_dtype(std::string_view type_name) {
     for (const dtype t : {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16, dtype::fp8}) {
-        if (name(t) == text) return t;
+        if (name(t) == type_name) return t;
     }
-    throw invalid_argument("dtype is '" + std::string(text) + "': it must be fp64, fp32, fp16, bf16 or fp8");
+    throw invalid_argument("dtype is '" + std::string(type_name) + "': it must be fp64, fp32, fp16, bf16 or fp8");
 }
 
 index_t bytes_of(dtype type) {

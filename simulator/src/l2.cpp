@@ -115,8 +115,7 @@ l2_result simulate_l2(const l2_request& r) {
     const index_t row_bytes = (r.what.head_dim + r.what.value_dim) * bytes_of(r.what.type);
     const std::vector<block> blocks = blocks_of(r, tiles_a_head);
 
-    std::vector<tile_cache> parts;
-    for (int i = 0; i < (r.halves ? 2 : 1); ++i) parts.emplace_back(tiles, r.halves ? r.bytes / 2 : r.bytes);
+    std::vector<tile_cache> parts(r.halves ? 2 : 1, tile_cache(tiles, r.halves ? r.bytes / 2 : r.bytes));
     std::vector<bool> seen(tiles);
     l2_result result;
 

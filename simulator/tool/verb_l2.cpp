@@ -60,6 +60,7 @@ void add_l2(CLI::App& app, action& chosen) {
                 if (r.halves) requests.push_back(r);
             }
             std::vector<l2_result> results;
+            results.reserve(requests.size());
             for (const l2_request& one : requests) results.push_back(simulate_l2(one));
             std::cout << (o->json ? l2_json(requests, results) : l2_text(requests, results));
             return static_cast<int>(done);

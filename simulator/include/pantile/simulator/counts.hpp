@@ -41,7 +41,7 @@ inline constexpr int tensor_kinds = static_cast<int>(tensor::dscores) + 1;
 enum class dtype : unsigned char { fp64, fp32, fp16, bf16, fp8 };
 [[nodiscard]] std::string_view name(dtype type);
 /// Throws invalid_argument for an unknown name.
-[[nodiscard]] dtype parse_dtype(std::string_view name);
+[[nodiscard]] dtype parse_dtype(std::string_view type_name);
 [[nodiscard]] index_t bytes_of(dtype type);
 /// Bytes of one element of `t` in a call on `type`.
 [[nodiscard]] index_t bytes_of(tensor t, dtype type);

@@ -54,7 +54,7 @@ struct machine {
 [[nodiscard]] machine find_machine(std::string_view name);
 /// Reads the JSON form: {"processors": 132, "clock_ghz": {"value": 1.83, "source": "…"}, "caches": [{…}], …}.
 /// A figure is a number or {value, source}. Throws invalid_argument naming the field.
-[[nodiscard]] machine parse_machine(std::string_view json);
+[[nodiscard]] machine parse_machine(std::string_view text);
 /// The caches that Linux reports for this CPU.
 [[nodiscard]] machine this_machine();
 [[nodiscard]] std::string machine_text(const machine& m);
