@@ -11,9 +11,11 @@ std::optional<tile_plan> algorithm::published_tiles(const workload& /*w*/, pass 
     return std::nullopt;
 }
 
+counts algorithm::sent_formula(const workload& /*w*/, pass /*which*/, const tile_plan& /*plan*/) const { return {}; }
+
 const std::vector<const algorithm*>& algorithms() {
-    static const std::vector<const algorithm*> all{standard(),    fa1(),           fa1_lazy(),   fa2(),
-                                                   fa2_printed(), fa2_recompute(), split_keys(), small_cache()};
+    static const std::vector<const algorithm*> all{
+        standard(), fa1(), fa1_lazy(), fa2(), fa2_printed(), fa2_recompute(), split_keys(), ring(), small_cache()};
     return all;
 }
 

@@ -7,6 +7,8 @@
 #include <pantile/simulator/cache.hpp>
 #include <pantile/simulator/format.hpp>
 
+#include "run_object.hpp"
+
 namespace pantile::simulator {
 
 address_map::address_map(const workload& w, index_t key_splits) : packed_group_(w.packed_heads ? w.group() : 1) {
@@ -90,8 +92,23 @@ std::string cached_text(const std::vector<cache_level>& levels, const cached_run
            human_bytes(static_cast<double>(r.memory_bytes_written)) + " written\n";
 }
 
-std::string cached_json(const std::vector<cache_level>& levels, const cached_run& r) {
-    nlohmann::ordered_json j;
+std::string cached_csv(const std::vector<cache_level>& levels, const cached_run& r) {
+    std::string csv = "level,bytes,reads,writes,read_misses,write_misses,write_backs,compulsory,capacity,conflict\n";
+    for (std::size_t i = 0; i < levels.size(); ++i) {
+        const cache_counts& c = r.levels[i];
+        std::vector<std::string> cells{levels[i].name};
+        for (const index_t x : {levels[i].bytes, c.reads, c.writes, c.read_misses, c.write_misses, c.write_backs,
+                                c.compulsory, c.capacity, c.conflict}) {
+            cells.push_back(std::to_string(x));
+        }
+        csv += csv_line(cells);
+    }
+    return csv;
+}
+
+std::string cached_json(const algorithm& a, const experiment& e, const std::vector<cache_level>& levels,
+                        const cached_run& r) {
+    nlohmann::ordered_json j = run_object(a, e, r.result);
     for (std::size_t i = 0; i < levels.size(); ++i) {
         const cache_counts& c = r.levels[i];
         j["levels"].push_back({{"name", levels[i].name},

@@ -89,6 +89,7 @@ experiment random_experiment(const algorithm& a, pass which, std::mt19937_64& ra
     }
     e.plan = {pick(random, 1, 33), pick(random, 1, 33), pick(random, 1, 6)};
     w.packed_heads = chance(random, 30);
+    if (a.distributed()) w.devices = pick(random, 1, 4);
     if (w.packed_heads && w.banded()) e.plan.row_tile *= w.group();
     return e;
 }
@@ -114,18 +115,23 @@ std::string describe(const experiment& e) {
         text += ", blocks " + std::to_string(w.block_rows) + "x" + std::to_string(w.block_cols);
     }
     text += ", tiles " + std::to_string(e.plan.row_tile) + "x" + std::to_string(e.plan.key_tile);
+    if (w.devices > 1) text += ", devices " + std::to_string(w.devices);
     if (e.plan.key_splits > 1) text += ", splits " + std::to_string(e.plan.key_splits);
     return text;
 }
 
 std::vector<std::string> check_one(const algorithm& a, const experiment& e) {
-    const counts counted = run(a, e).moved;
+    const run_result r = run(a, e);
+    const counts& counted = r.moved;
+    const counts sent = a.sent_formula(e.what, e.which, e.plan);
     const counts formula = a.formula(e.what, e.which, e.plan);
     std::vector<std::string> mismatches;
     for (int i = 0; i < tensor_kinds; ++i) {
         const auto t = static_cast<tensor>(i);
-        if (counted[t] == formula[t]) continue;
-        mismatches.push_back(compare(a, e, name(t), counted[t], formula[t]));
+        if (counted[t] != formula[t]) mismatches.push_back(compare(a, e, name(t), counted[t], formula[t]));
+        if (r.sent[t] != sent[t]) {
+            mismatches.push_back(compare(a, e, std::string(name(t)) + " over the link", r.sent[t], sent[t]));
+        }
     }
     check_core(a, e, counted, mismatches);
     return mismatches;

@@ -215,6 +215,15 @@ std::string compare_text(const std::vector<compared_value>& values) {
     return table(rows);
 }
 
+std::string compare_csv(const std::vector<compared_value>& values) {
+    std::string csv = "label,measured,predicted,relative_error,tolerance,within\n";
+    for (const compared_value& v : values) {
+        csv += csv_line({v.label, std::to_string(v.measured), std::to_string(v.predicted), std::to_string(v.error()),
+                         std::to_string(v.tolerance), v.within() ? "1" : "0"});
+    }
+    return csv;
+}
+
 std::string compare_json(const std::vector<compared_value>& values) {
     nlohmann::ordered_json j = nlohmann::ordered_json::array();
     for (const compared_value& v : values) {

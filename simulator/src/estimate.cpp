@@ -9,6 +9,8 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator/format.hpp>
 
+#include "run_object.hpp"
+
 namespace pantile::simulator {
 
 namespace {
@@ -53,12 +55,14 @@ time_estimate estimate(const machine& m, const experiment& e, const run_result& 
                                ": there is no time estimate");
     }
     time_estimate t;
-    t.blocks_at_once = m.processors * blocks_of_a_processor(m, r);
+    // Devices share the work evenly: each has these processors, caches, memory and link.
+    const auto devices = static_cast<double>(e.what.devices);
+    t.blocks_at_once = e.what.devices * m.processors * blocks_of_a_processor(m, r);
     const double waves = std::ceil(static_cast<double>(r.blocks) / static_cast<double>(t.blocks_at_once));
     t.wave_efficiency = waves > 0 ? static_cast<double>(r.blocks) / (waves * static_cast<double>(t.blocks_at_once)) : 1;
 
     // Rates of the whole machine; what a processor does itself also waits for the last, partly filled wave.
-    const double clocks = static_cast<double>(m.processors) * m.clock_ghz * 1e9 * t.wave_efficiency;
+    const double clocks = devices * static_cast<double>(m.processors) * m.clock_ghz * 1e9 * t.wave_efficiency;
     const core::transfers moved = r.moved.bytes(e.what.type);
     const auto add = [&](const char* resource, double amount, double rate) {
         if (rate > 0) t.resources.push_back({resource, amount / rate});
@@ -70,13 +74,15 @@ time_estimate estimate(const machine& m, const experiment& e, const run_result& 
         return 0.0;
     };
     add("matrix", static_cast<double>(r.done.matrix_flops),
-        matrix->second * m.sustained_share * 1e12 * t.wave_efficiency);
+        devices * matrix->second * m.sustained_share * 1e12 * t.wave_efficiency);
     add("exponentials", static_cast<double>(r.done.exponentials), m.exponentials_per_clock * clocks);
     add("vector", static_cast<double>(r.done.vector_flops), m.vector_operations_per_clock * clocks);
     add("scratchpad", static_cast<double>(r.done.near_bytes), m.scratchpad_bytes_per_clock * clocks);
     add("last cache", static_cast<double>(moved.reads) + static_cast<double>(moved.writes),
-        m.last_cache_gb_per_s * 1e9);
-    add("memory", memory_bytes, m.memory_gb_per_s * 1e9);
+        devices * m.last_cache_gb_per_s * 1e9);
+    add("memory", memory_bytes, devices * m.memory_gb_per_s * 1e9);
+    const index_t sent = r.sent.bytes(e.what.type).writes;
+    if (sent > 0) add("network", static_cast<double>(sent), devices * m.network_gb_per_s * 1e9);
     const double arithmetic = time_of("matrix") + time_of("exponentials") + time_of("vector");
     std::stable_sort(t.resources.begin(), t.resources.end(),
                      [](const resource_time& a, const resource_time& b) { return a.seconds > b.seconds; });
@@ -98,12 +104,29 @@ std::string estimate_text(const machine& m, const experiment& e, const run_resul
                                 : 2.0 * static_cast<double>(3 * e.what.head_dim + 2 * e.what.value_dim);
     const double flops = pairs * per_pair;
     std::string text = table(rows) + '\n';
-    text += "on " + m.title + ": bound by " + t.binding() + "; between " + text_of("%.1f us", t.overlapped * 1e6) +
-            " (all overlapped, " + text_of("%.0f", flops / t.overlapped * 1e-12) + " TFLOP/s) and " +
-            text_of("%.1f us", t.serial * 1e6) + " (arithmetic in turn, " + text_of("%.0f", flops / t.serial * 1e-12) +
-            " TFLOP/s)\n" + grouped(r.blocks) + " blocks, " + grouped(t.blocks_at_once) + " at once: waves are " +
+    text += "on " + (e.what.devices > 1 ? std::to_string(e.what.devices) + " x " : "") + m.title + ": bound by " +
+            t.binding() + "; between " + text_of("%.1f us", t.overlapped * 1e6) + " (all overlapped, " +
+            text_of("%.0f", flops / t.overlapped * 1e-12) + " TFLOP/s) and " + text_of("%.1f us", t.serial * 1e6) +
+            " (arithmetic in turn, " + text_of("%.0f", flops / t.serial * 1e-12) + " TFLOP/s)\n" + grouped(r.blocks) +
+            " blocks, " + grouped(t.blocks_at_once) + " at once: waves are " +
             text_of("%.0f %%", 100 * t.wave_efficiency) + " full\n";
     return text;
+}
+
+std::string run_json(const algorithm& a, const experiment& e, const run_result& r, const machine& m,
+                     const time_estimate& t) {
+    nlohmann::ordered_json j = run_object(a, e, r);
+    nlohmann::ordered_json resources;
+    for (const resource_time& x : t.resources) resources[x.name] = x.seconds;
+    j["estimate"] = {{"machine", m.name},
+                     {"devices", e.what.devices},
+                     {"bound_by", t.binding()},
+                     {"seconds_overlapped", t.overlapped},
+                     {"seconds_serial", t.serial},
+                     {"busy_seconds", resources},
+                     {"blocks_at_once", t.blocks_at_once},
+                     {"wave_efficiency", t.wave_efficiency}};
+    return j.dump(2) + '\n';
 }
 
 } // namespace pantile::simulator

@@ -8,6 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include <pantile/error.hpp>
+#include <pantile/simulator/blocks.hpp>
+
+#include "run_object.hpp"
 
 namespace pantile::simulator {
 
@@ -155,6 +158,15 @@ std::string run_text(const algorithm& a, const experiment& e, const run_result& 
                                                 {"exponentials", grouped(r.done.exponentials)},
                                                 {"blocks", grouped(r.blocks)},
                                                 {"near memory held", grouped(r.peak_bytes) + " of " + near_text(e)}};
+    if (const index_t sent = r.sent.bytes(type).writes; sent > 0) {
+        facts.insert(facts.begin(), {"over the link", human_bytes(static_cast<double>(sent)) + " between " +
+                                                          std::to_string(e.what.devices) + " devices"});
+    }
+    if (!e.what.blocks.empty()) {
+        std::array<char, 32> share{};
+        std::snprintf(share.data(), share.size(), "%.1f %%", 100 * visible_share(e.what));
+        facts.push_back({"visible blocks", share.data()});
+    }
     if (r.peak_register_bytes > 0) facts.push_back({"registers held", grouped(r.peak_register_bytes) + " bytes"});
     return text + '\n' + table(facts);
 }
@@ -165,15 +177,16 @@ nlohmann::ordered_json transfers_json(core::transfers t) { return {{"reads", t.r
 
 } // namespace
 
-std::string run_json(const algorithm& a, const experiment& e, const run_result& r) {
+nlohmann::ordered_json run_object(const algorithm& a, const experiment& e, const run_result& r) {
     nlohmann::ordered_json j;
     const workload& w = e.what;
     j["algorithm"] = a.name();
     j["pass"] = name(e.which);
-    j["workload"] = {{"batch", w.batch},          {"q_heads", w.q_heads},  {"kv_heads", w.kv_heads},
-                     {"q_len", w.q_len},          {"k_len", w.k_len},      {"head_dim", w.head_dim},
-                     {"value_dim", w.value_dim},  {"dtype", name(w.type)}, {"packed_heads", w.packed_heads},
-                     {"description", describe(e)}};
+    j["workload"] = {{"batch", w.batch},         {"q_heads", w.q_heads},      {"kv_heads", w.kv_heads},
+                     {"q_len", w.q_len},         {"k_len", w.k_len},          {"head_dim", w.head_dim},
+                     {"value_dim", w.value_dim}, {"dtype", name(w.type)},     {"packed_heads", w.packed_heads},
+                     {"devices", w.devices},     {"description", describe(e)}};
+    if (!w.blocks.empty()) j["workload"]["visible_blocks"] = visible_share(w);
     j["tiles"] = {{"row_tile", e.plan.row_tile}, {"key_tile", e.plan.key_tile}, {"key_splits", e.plan.key_splits}};
     for (int i = 0; i < tensor_kinds; ++i) {
         const auto t = static_cast<tensor>(i);
@@ -185,6 +198,13 @@ std::string run_json(const algorithm& a, const experiment& e, const run_result& 
     }
     j["elements"] = transfers_json(r.moved.elements());
     j["bytes"] = transfers_json(r.moved.bytes(w.type));
+    if (r.sent != counts{}) {
+        for (int i = 0; i < tensor_kinds; ++i) {
+            const auto t = static_cast<tensor>(i);
+            if (r.sent[t].writes > 0) j["link"]["elements"][std::string(name(t))] = r.sent[t].writes;
+        }
+        j["link"]["bytes"] = r.sent.bytes(w.type).writes;
+    }
     j["matrix_flops"] = r.done.matrix_flops;
     j["exponentials"] = r.done.exponentials;
     j["vector_flops"] = r.done.vector_flops;
@@ -194,7 +214,40 @@ std::string run_json(const algorithm& a, const experiment& e, const run_result& 
         {"capacity", e.near.bytes >= unbounded ? nlohmann::ordered_json() : nlohmann::ordered_json(e.near.bytes)},
         {"peak", r.peak_bytes},
         {"register_peak", r.peak_register_bytes}};
-    return j.dump(2) + '\n';
+    return j;
+}
+
+std::string run_json(const algorithm& a, const experiment& e, const run_result& r) {
+    return run_object(a, e, r).dump(2) + '\n';
+}
+
+std::string run_csv(const experiment& e, const run_result& r) {
+    std::string csv = "tensor,reads,writes,bytes_read,bytes_written,bytes_over_link\n";
+    for (int i = 0; i < tensor_kinds; ++i) {
+        const auto t = static_cast<tensor>(i);
+        const core::transfers m = r.moved[t];
+        if (m == core::transfers{}) continue;
+        const index_t width = bytes_of(t, e.what.type);
+        csv += csv_line({std::string(name(t)), std::to_string(m.reads), std::to_string(m.writes),
+                         std::to_string(checked_mul(m.reads, width)), std::to_string(checked_mul(m.writes, width)),
+                         std::to_string(checked_mul(r.sent[t].writes, width))});
+    }
+    return csv;
+}
+
+std::string csv_line(const std::vector<std::string>& cells) {
+    std::string line;
+    for (const std::string& cell : cells) {
+        line += line.empty() && &cell == &cells.front() ? "" : ",";
+        if (cell.find_first_of(",\"\n") == std::string::npos) {
+            line += cell;
+            continue;
+        }
+        line += '"';
+        for (const char c : cell) line += c == '"' ? std::string("\"\"") : std::string(1, c);
+        line += '"';
+    }
+    return line + '\n';
 }
 
 std::string plan_text(const algorithm& a, const experiment& e, const std::vector<tile_choice>& choices) {
@@ -231,20 +284,36 @@ std::string plan_json(const algorithm& a, const experiment& e, const std::vector
     return j.dump(2) + '\n';
 }
 
-std::string check_text(const check_result& r, std::uint64_t seed) {
+std::string plan_csv(const std::vector<tile_choice>& choices) {
+    std::string csv = "row_tile,key_tile,near_held,registers_held,reads,writes,bytes_read,bytes_written\n";
+    for (const tile_choice& c : choices) {
+        std::vector<std::string> cells;
+        for (const index_t x : {c.plan.row_tile, c.plan.key_tile, c.needs.bytes, c.needs.register_bytes,
+                                c.elements.reads, c.elements.writes, c.bytes.reads, c.bytes.writes}) {
+            cells.push_back(std::to_string(x));
+        }
+        csv += csv_line(cells);
+    }
+    return csv;
+}
+
+std::string check_text(const check_result& r, std::optional<std::uint64_t> seed) {
     std::string text;
     for (const std::string& m : r.mismatches) text += "MISMATCH " + m + '\n';
-    text += grouped(r.cases) + " random cases (seed " + std::to_string(seed) + "), " +
+    text += grouped(r.cases) +
+            (seed           ? " random cases (seed " + std::to_string(*seed) + "), "
+             : r.cases == 1 ? " algorithm, "
+                            : " algorithms, ") +
             (r.mismatches.empty() ? "all counted == closed form, tensor by tensor"
                                   : grouped(static_cast<index_t>(r.mismatches.size())) + " mismatches") +
             '\n';
     return text;
 }
 
-std::string check_json(const check_result& r, std::uint64_t seed) {
+std::string check_json(const check_result& r, std::optional<std::uint64_t> seed) {
     nlohmann::ordered_json j;
     j["cases"] = r.cases;
-    j["seed"] = seed;
+    if (seed) j["seed"] = *seed;
     j["mismatches"] = r.mismatches;
     return j.dump(2) + '\n';
 }

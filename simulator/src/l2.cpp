@@ -175,6 +175,17 @@ std::string l2_text(const std::vector<l2_request>& requests, const std::vector<l
     return table(rows);
 }
 
+std::string l2_csv(const std::vector<l2_request>& requests, const std::vector<l2_result>& results) {
+    std::string csv = "order,cache_bytes,halves,unique_bytes,asked_bytes,memory_bytes,predicted_bytes\n";
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+        const l2_result& x = results[i];
+        csv += csv_line({std::string(name(requests[i].order)), std::to_string(requests[i].bytes),
+                         requests[i].halves ? "1" : "0", std::to_string(x.unique_bytes), std::to_string(x.asked_bytes),
+                         std::to_string(x.memory_bytes), x.predicted_bytes ? std::to_string(*x.predicted_bytes) : ""});
+    }
+    return csv;
+}
+
 std::string l2_json(const std::vector<l2_request>& requests, const std::vector<l2_result>& results) {
     nlohmann::ordered_json j = nlohmann::ordered_json::array();
     for (std::size_t i = 0; i < requests.size(); ++i) {

@@ -1,5 +1,6 @@
 #include <pantile/simulator/machine.hpp>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -58,7 +59,7 @@ class reader {
     std::set<std::string> known_;
 };
 
-cache_level read_cache(const json& object) {
+cache_level read_cache(const json& object, std::map<std::string, std::string>& sources) {
     cache_level c;
     reader r(object, "caches.", nullptr);
     r.get("name", c.name);
@@ -67,10 +68,13 @@ cache_level read_cache(const json& object) {
     r.get("line_bytes", c.line_bytes);
     r.get("parts", c.parts);
     r.get("shared", c.shared);
+    std::string source;
+    r.get("source", source);
     r.reject_others();
     if (c.bytes <= 0 || c.ways <= 0 || c.line_bytes <= 0 || c.parts <= 0) {
         throw invalid_argument("machine: cache '" + c.name + "' needs positive bytes, ways, line_bytes and parts");
     }
+    if (!source.empty()) sources[c.name] = source;
     return c;
 }
 
@@ -113,7 +117,7 @@ machine parse_machine(std::string_view text) {
         q.reject_others();
     }
     if (const json* caches = r.child("caches")) {
-        for (const json& c : *caches) m.caches.push_back(read_cache(c));
+        for (const json& c : *caches) m.caches.push_back(read_cache(c, m.sources));
     }
     r.reject_others();
     if (m.processors <= 0) throw invalid_argument("machine: processors must be positive");
@@ -168,35 +172,65 @@ machine this_machine() {
     return m;
 }
 
-std::string machine_text(const machine& m) {
-    std::vector<std::vector<std::string>> rows{{"figure", "value", "source"}};
-    const auto add = [&](const std::string& field, const std::string& value) {
-        const auto source = m.sources.find(field);
-        rows.push_back({field, value, source == m.sources.end() ? "" : source->second});
+std::vector<machine_figure> figures_of(const machine& m) {
+    std::vector<machine_figure> list;
+    const auto source_of = [&](const std::string& name) {
+        const auto at = m.sources.find(name);
+        return at == m.sources.end() ? std::string() : at->second;
     };
-    const auto number = [](double x) {
-        std::ostringstream text;
-        text << x;
-        return text.str();
+    const auto add = [&](const std::string& name, double value) {
+        if (value > 0) list.push_back({name, value, source_of(name)});
     };
-    add("processors", grouped(m.processors));
-    if (m.clock_ghz > 0) add("clock_ghz", number(m.clock_ghz));
-    if (m.scratchpad_bytes > 0) add("scratchpad_bytes", grouped(m.scratchpad_bytes));
-    if (m.register_bytes > 0) add("register_bytes", grouped(m.register_bytes));
+    add("processors", static_cast<double>(m.processors));
+    add("clock_ghz", m.clock_ghz);
+    add("scratchpad_bytes", static_cast<double>(m.scratchpad_bytes));
+    add("register_bytes", static_cast<double>(m.register_bytes));
     for (const cache_level& c : m.caches) {
-        const auto source = m.sources.find(c.name);
-        rows.push_back({c.name, grouped(c.bytes) + (c.parts > 1 ? " x" + std::to_string(c.parts) : ""),
-                        source == m.sources.end() ? "" : source->second});
+        list.push_back({c.name + " bytes" + (c.parts > 1 ? ", " + std::to_string(c.parts) + " parts" : ""),
+                        static_cast<double>(c.bytes), source_of(c.name)});
     }
-    for (const auto& [type, rate] : m.matrix_tflops) rows.push_back({"matrix_tflops " + type, number(rate), ""});
-    if (m.sustained_share < 1) add("sustained_share", number(m.sustained_share));
-    if (m.exponentials_per_clock > 0) add("exponentials_per_clock", number(m.exponentials_per_clock));
-    if (m.vector_operations_per_clock > 0) add("vector_operations_per_clock", number(m.vector_operations_per_clock));
-    if (m.scratchpad_bytes_per_clock > 0) add("scratchpad_bytes_per_clock", number(m.scratchpad_bytes_per_clock));
-    if (m.last_cache_gb_per_s > 0) add("last_cache_gb_per_s", number(m.last_cache_gb_per_s));
-    if (m.memory_gb_per_s > 0) add("memory_gb_per_s", number(m.memory_gb_per_s));
-    if (m.network_gb_per_s > 0) add("network_gb_per_s", number(m.network_gb_per_s));
-    return m.title + " (" + m.name + ")\n\n" + table(rows);
+    for (const auto& [type, rate] : m.matrix_tflops)
+        list.push_back({"matrix_tflops " + type, rate, source_of("matrix_tflops")});
+    if (m.sustained_share < 1) add("sustained_share", m.sustained_share);
+    add("exponentials_per_clock", m.exponentials_per_clock);
+    add("vector_operations_per_clock", m.vector_operations_per_clock);
+    add("scratchpad_bytes_per_clock", m.scratchpad_bytes_per_clock);
+    add("last_cache_gb_per_s", m.last_cache_gb_per_s);
+    add("memory_gb_per_s", m.memory_gb_per_s);
+    add("network_gb_per_s", m.network_gb_per_s);
+    return list;
+}
+
+std::string machine_text(const machine& m) {
+    std::vector<std::vector<std::string>> rows{{"figure", "value"}};
+    const std::vector<machine_figure> figures = figures_of(m);
+    for (const machine_figure& f : figures) {
+        std::ostringstream value;
+        value << f.value;
+        const bool whole = f.value == std::floor(f.value);
+        rows.push_back({f.name, whole ? grouped(static_cast<index_t>(f.value)) : value.str()});
+    }
+    // The source follows flush left.
+    std::stringstream lines(table(rows));
+    std::string text = m.title + " (" + m.name + ")\n\n";
+    std::string line;
+    std::getline(lines, line);
+    text += line + "  source\n";
+    for (const machine_figure& f : figures) {
+        std::getline(lines, line);
+        text += line + (f.source.empty() ? "" : "  " + f.source) + '\n';
+    }
+    return text;
+}
+
+std::string machine_json(const machine& m) {
+    nlohmann::ordered_json j{{"name", m.name}, {"title", m.title}};
+    for (const machine_figure& f : figures_of(m)) {
+        nlohmann::ordered_json one{{"figure", f.name}, {"value", f.value}};
+        if (!f.source.empty()) one["source"] = f.source;
+        j["figures"].push_back(one);
+    }
+    return j.dump(2) + '\n';
 }
 
 } // namespace pantile::simulator

@@ -96,6 +96,14 @@ void processor::store(const tile& from, tensor to, index_t place, core::span row
 
 void processor::stream(const transfer& t) { count(t); }
 
+void processor::send(tensor what, index_t place, core::span rows, core::span columns) {
+    transfer t{what, false, place, rows, columns};
+    count(t);
+    t.write = true;
+    count(t);
+    if (counting_) sent_.write(what, t.elements());
+}
+
 void processor::multiply(tile& c, const tile& a, const tile& b, transpose which, bool accumulate) {
     const index_t m = which == transpose::left ? a.columns() : a.rows();
     const index_t depth = which == transpose::left ? a.rows() : a.columns();

@@ -229,6 +229,19 @@ std::string reproduction_text(const std::vector<reproduction>& list) {
     return text;
 }
 
+std::string reproduction_csv(const std::vector<reproduction>& list) {
+    std::string csv = "figure,label,published,ours,unit,verdict\n";
+    for (const reproduction& r : list) {
+        for (const reproduced_value& v : r.values) {
+            csv += csv_line({r.name, v.label, std::to_string(v.published), std::to_string(v.ours), v.unit,
+                             v.is == verdict::hit ? "hit"
+                             : v.expected_miss    ? "expected miss"
+                                                  : "miss"});
+        }
+    }
+    return csv;
+}
+
 std::string reproduction_json(const std::vector<reproduction>& list) {
     nlohmann::ordered_json j = nlohmann::ordered_json::array();
     for (const reproduction& r : list) {

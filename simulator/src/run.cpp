@@ -13,6 +13,9 @@ void check(const algorithm& a, const experiment& e) {
     const std::string who(a.name());
     if (!a.has(e.which)) throw invalid_argument(who + " has no " + std::string(name(e.which)) + " pass");
     if (!a.block_sparse() && !e.what.blocks.empty()) throw invalid_argument(who + " does not take a block mask");
+    if (!a.distributed() && e.what.devices != 1) {
+        throw invalid_argument(who + " runs on one device, devices is " + std::to_string(e.what.devices));
+    }
     if (!a.tiled()) return;
     if (e.plan.row_tile <= 0 || e.plan.key_tile <= 0 || e.plan.key_splits <= 0) {
         throw invalid_argument("tiles of " + std::to_string(e.plan.row_tile) + " rows x " +
@@ -22,7 +25,7 @@ void check(const algorithm& a, const experiment& e) {
 }
 
 run_result result_of(const processor& p) {
-    return {p.moved(), p.done(), p.blocks(), p.peak_bytes(), p.peak_register_bytes()};
+    return {p.moved(), p.sent(), p.done(), p.blocks(), p.peak_bytes(), p.peak_register_bytes()};
 }
 
 } // namespace
@@ -47,8 +50,14 @@ footprint footprint_of(const algorithm& a, const experiment& e) {
     w.batch = 1;
     w.q_heads = w.packed_heads ? w.group() : 1;
     w.kv_heads = 1;
+    w.devices = 1;
     w.q_len = std::min(w.q_len, 2 * std::max<index_t>(e.plan.row_tile, 1));
     w.k_len = std::min(w.k_len, 2 * std::max<index_t>(e.plan.key_tile, 1));
+    if (a.law() == io_law::squares) {
+        // Nothing live is larger than the tile of scores, and operands pass by a vector at a time: head dims change nothing.
+        w.head_dim = std::min<index_t>(w.head_dim, 1);
+        w.value_dim = std::min<index_t>(w.value_dim, 1);
+    }
     w.key_lengths.clear();
     w.blocks.clear();
     w.mask = full();

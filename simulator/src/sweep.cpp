@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <pantile/error.hpp>
+#include <pantile/simulator/blocks.hpp>
 #include <pantile/simulator/format.hpp>
 
 namespace pantile::simulator {
@@ -28,14 +29,19 @@ std::optional<double> log_slope(const std::vector<std::pair<double, double>>& po
     return xy / xx;
 }
 
-/// The law N²d²/M is one of many passes over long tiles: with few passes the first one, which every algorithm makes,
-/// weighs too much; in little memory the tiles' fixed parts and rounding do.
-bool lawful(const sweep_point& p, index_t head_dim) {
-    if (!p.feasible || p.m < 64 * head_dim) return false;
+/// With few passes over the tiles the first one, which every algorithm makes, weighs too much; in little memory the tiles'
+/// fixed parts and rounding do; and each law has a range of near memory.
+bool lawful(io_law law, const sweep_point& p, index_t head_dim) {
+    if (!p.feasible) return false;
+    if (law == io_law::tiles && p.m < 64 * head_dim) return false;
+    if (law == io_law::squares && (p.m < 4096 || checked_mul(p.m, 1024) > checked_mul(head_dim, head_dim)))
+        return false;
     return std::min(core::ceil_div(p.n, p.plan.row_tile), core::ceil_div(p.n, p.plan.key_tile)) >= 64;
 }
 
 } // namespace
+
+std::string_view formula_of(io_law law) { return law == io_law::tiles ? "N^2 d^2 / M" : "N^2 d / sqrt(M)"; }
 
 contender parse_contender(std::string_view text) {
     const std::size_t colon = text.find(':');
@@ -51,6 +57,7 @@ sweep_point measure(const contender& c, const sweep_request& request, index_t n,
     experiment e;
     e.what = workload::square(n, request.head_dim);
     e.what.mask = request.mask;
+    if (!request.blocks.empty()) set_blocks(e.what, request.blocks);
     e.which = request.which;
     e.near = near_memory::of_elements(m);
     sweep_point p{c.label, n, m, {}, 0, {}, true};
@@ -88,25 +95,27 @@ std::vector<sweep_fit> fit(const sweep_request& request, const std::vector<sweep
         if (!c.who->tiled()) continue;
         sweep_fit f;
         f.label = c.label;
+        f.law = c.who->law();
         std::vector<std::pair<double, double>> against_m;
         double log_constant = 0;
         for (const sweep_point& p : points) {
-            if (p.label != c.label || p.n != longest || !lawful(p, request.head_dim)) continue;
+            if (p.label != c.label || p.n != longest || !lawful(f.law, p, request.head_dim)) continue;
             const double total = static_cast<double>(p.total());
             against_m.emplace_back(static_cast<double>(p.m), total);
             const double n = static_cast<double>(p.n);
-            log_constant += std::log(total * static_cast<double>(p.m) / (n * n * d * d));
+            const double m = static_cast<double>(p.m);
+            log_constant +=
+                std::log(total / (n * n * d)) + (f.law == io_law::tiles ? std::log(m / d) : std::log(m) / 2);
         }
         f.points = static_cast<int>(against_m.size());
         f.slope_in_m = log_slope(against_m);
-        // Only where traffic follows that law: small-cache follows N²d/√M.
-        if (f.slope_in_m && std::abs(*f.slope_in_m + 1) < 0.1) f.constant = std::exp(log_constant / f.points);
+        if (f.points > 0) f.constant = std::exp(log_constant / f.points);
         // Against N at the near memory that leaves most lengths lawful.
         std::vector<std::pair<double, double>> against_n;
         for (const index_t m : request.near) {
             std::vector<std::pair<double, double>> here;
             for (const sweep_point& p : points) {
-                if (p.label != c.label || p.m != m || !lawful(p, request.head_dim)) continue;
+                if (p.label != c.label || p.m != m || !lawful(f.law, p, request.head_dim)) continue;
                 here.emplace_back(static_cast<double>(p.n), static_cast<double>(p.total()));
             }
             if (here.size() > against_n.size()) against_n = here;

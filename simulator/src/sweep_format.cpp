@@ -62,10 +62,10 @@ std::string sweep_text(const sweep_request& request, const std::vector<sweep_poi
 }
 
 std::string fit_text(const std::vector<sweep_fit>& fits, const std::vector<crossover>& crossings) {
-    std::vector<std::vector<std::string>> rows{{"fit", "points", "slope in M", "slope in N", "constant x N^2 d^2 / M"}};
+    std::vector<std::vector<std::string>> rows{{"fit", "points", "slope in M", "slope in N", "constant", "of"}};
     for (const sweep_fit& f : fits) {
-        rows.push_back(
-            {f.label, std::to_string(f.points), fixed(f.slope_in_m, 3), fixed(f.slope_in_n, 3), fixed(f.constant, 2)});
+        rows.push_back({f.label, std::to_string(f.points), fixed(f.slope_in_m, 3), fixed(f.slope_in_n, 3),
+                        fixed(f.constant, 2), std::string(formula_of(f.law))});
     }
     std::string text = table(rows);
     for (const crossover& c : crossings) {
@@ -92,6 +92,7 @@ std::string sweep_json(const std::vector<sweep_point>& points, const std::vector
     j["fits"] = nlohmann::ordered_json::array();
     for (const sweep_fit& f : fits) {
         j["fits"].push_back({{"algorithm", f.label},
+                             {"law", formula_of(f.law)},
                              {"points", f.points},
                              {"slope_in_m", optional_json(f.slope_in_m)},
                              {"slope_in_n", optional_json(f.slope_in_n)},

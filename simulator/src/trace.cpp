@@ -137,4 +137,11 @@ std::string timeline_json(const timeline& t) {
     return root.dump() + '\n';
 }
 
+std::string timeline_summary_json(const timeline& t, std::string_view file, int lanes) {
+    const nlohmann::ordered_json j{
+        {"file", file},           {"lanes", lanes},      {"blocks", t.blocks.size()}, {"slices", t.slices.size()},
+        {"complete", t.complete}, {"seconds", t.seconds}};
+    return j.dump(2) + '\n';
+}
+
 } // namespace pantile::simulator

@@ -57,6 +57,7 @@ void workload::check() const {
     require_not_negative("k_len", k_len);
     require_not_negative("head_dim", head_dim);
     require_not_negative("value_dim", value_dim);
+    if (devices < 1) reject("devices is " + std::to_string(devices) + ": it must be at least 1");
     if (q_heads > 0 && (kv_heads == 0 || q_heads % kv_heads != 0)) {
         reject("q_heads is " + std::to_string(q_heads) + ", kv_heads is " + std::to_string(kv_heads) +
                ": the first must be a multiple of the second");

@@ -16,6 +16,9 @@ void call_options::add_sizes(CLI::App& verb) {
     verb.add_flag("--packed", packed, "query heads of one key/value head form one long sequence of rows");
     verb.add_option("--mask", mask, "full, causal, causal-top-left, window:LEFT:RIGHT; may end in @OFFSET")
         ->capture_default_str();
+    verb.add_option("--blocks", blocks, blocks_help);
+    verb.add_option("--devices", devices, "devices that share the work over their links (ring, split-keys)")
+        ->capture_default_str();
     verb.add_option("--dtype", type, "fp64, fp32, fp16, bf16, fp8")->capture_default_str();
 }
 
@@ -52,6 +55,9 @@ workload call_options::what() const {
     w.packed_heads = packed;
     w.mask = parse_mask(mask);
     w.type = parse_dtype(type);
+    w.devices = devices;
+    w.check(); // before a mask is drawn over these sizes
+    if (!blocks.empty()) set_blocks(w, blocks);
     w.check();
     return w;
 }

@@ -10,6 +10,10 @@
 
 namespace pantile::simulator::tool {
 
+inline constexpr const char* blocks_help = "block mask, ROWSxKEYS:PATTERN, the pattern local:N, butterfly, strided:N, "
+                                           "random:PERCENT[:SEED] or file:PATH (lines of "
+                                           "0 and 1), as in 64x64:random:25";
+
 struct call_options {
     std::string algorithm = "fa2";
     std::string pass = "forward";
@@ -24,6 +28,8 @@ struct call_options {
     bool packed = false;
     std::string mask = "full";
     std::string type = "bf16";
+    std::string blocks;
+    index_t devices = 1;
     std::string tiles;
     index_t splits = 1;
     std::string near;

@@ -1,8 +1,13 @@
 // pantile-sim: IO complexity that can be run. Every verb is a thin call of pantile/simulator.hpp.
 
+#include <algorithm>
 #include <exception>
 #include <iostream>
+#include <numeric>
 #include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
@@ -10,6 +15,43 @@
 #include "verbs.hpp"
 
 namespace tool = pantile::simulator::tool;
+
+namespace {
+
+/// Letters to insert, delete or replace to make one word of the other.
+std::size_t distance(const std::string& a, const std::string& b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        std::size_t diagonal = std::exchange(row[0], i);
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+            diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
+        }
+    }
+    return row.back();
+}
+
+/// What is wrong with the first word of the command line, if it is to be a verb; empty if nothing is.
+std::string verb_objection(const CLI::App& app, int argc, char** argv) {
+    const std::string word = argc > 1 ? argv[1] : "";
+    if (!word.empty() && word[0] == '-') return {};
+    std::string verbs;
+    std::string nearest;
+    for (const CLI::App* verb : app.get_subcommands({})) {
+        const std::string name = verb->get_name();
+        if (name == word) return {};
+        verbs += (verbs.empty() ? "" : ", ") + name;
+        if (nearest.empty() || distance(word, name) < distance(word, nearest)) nearest = name;
+    }
+    if (word.empty()) return "what to do? Name one of " + verbs + " (pantile-sim --help)";
+    if (distance(word, nearest) <= std::max<std::size_t>(1, nearest.size() / 2)) {
+        return "there is no '" + word + "'; did you mean '" + nearest + "'? (pantile-sim --help)";
+    }
+    return "there is no '" + word + "'; there are " + verbs + " (pantile-sim --help)";
+}
+
+} // namespace
 
 int main(int argc, char** argv) {
     try {
@@ -28,7 +70,12 @@ int main(int argc, char** argv) {
         tool::add_l2(app, chosen);
         tool::add_trace(app, chosen);
         tool::add_compare(app, chosen);
+        tool::add_machines(app, chosen);
         tool::add_report(app, chosen);
+        if (const std::string objection = verb_objection(app, argc, argv); !objection.empty()) {
+            std::cerr << "pantile-sim: " << objection << '\n';
+            return tool::usage;
+        }
         try {
             app.parse(argc, argv);
         } catch (const CLI::Success& e) { // --help

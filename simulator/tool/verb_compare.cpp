@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <fstream>
-#include <iostream>
 #include <memory>
 #include <sstream>
 
 #include <pantile/error.hpp>
 
 #include "call_options.hpp"
+#include "output.hpp"
 #include "verbs.hpp"
 
 namespace pantile::simulator::tool {
@@ -19,7 +19,7 @@ struct compare_options {
     std::string callgrind;
     std::string kernel;
     double tolerance = 0.005;
-    bool json = false;
+    output out;
 };
 
 std::string read_file(const std::string& path) {
@@ -45,7 +45,7 @@ void add_compare(CLI::App& app, action& chosen) {
     o->call.add_algorithm(*verb);
     o->call.add_sizes(*verb);
     verb->add_option("--tiles", o->call.tiles, "ROWSxKEYS of the kernel")->required();
-    verb->add_flag("--json", o->json, "JSON instead of a table");
+    o->out.add(*verb);
     verb->footer("Exit code 4 if a value is outside its tolerance.\n"
                  "Examples:\n"
                  "  ncu --csv --metrics l1tex__m_xbar2l1tex_read_bytes.sum,dram__bytes_read.sum PROGRAM > report.csv\n"
@@ -62,7 +62,8 @@ void add_compare(CLI::App& app, action& chosen) {
                 o->ncu.empty()
                     ? compare_callgrind(parse_callgrind(read_file(o->callgrind), o->kernel), a, e, o->tolerance)
                     : compare_ncu(parse_ncu(read_file(o->ncu)), o->kernel, a, e);
-            std::cout << (o->json ? compare_json(values) : compare_text(values));
+            o->out.print([&] { return compare_text(values); }, [&] { return compare_json(values); },
+                         [&] { return compare_csv(values); });
             const bool within =
                 std::all_of(values.begin(), values.end(), [](const compared_value& v) { return v.within(); });
             return static_cast<int>(within ? done : mismatch);

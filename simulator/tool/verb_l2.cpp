@@ -1,10 +1,10 @@
-#include <iostream>
 #include <memory>
 #include <sstream>
 
 #include <pantile/error.hpp>
 
 #include "call_options.hpp"
+#include "output.hpp"
 #include "verbs.hpp"
 
 namespace pantile::simulator::tool {
@@ -15,8 +15,8 @@ struct l2_options {
     call_options call;
     std::string order = "cyclic,sawtooth";
     std::string cache;
-    index_t blocks = 0;
-    bool json = false;
+    index_t at_once = 0;
+    output out;
 };
 
 } // namespace
@@ -33,8 +33,8 @@ void add_l2(CLI::App& app, action& chosen) {
     verb->add_option("--order", o->order, "cyclic, sawtooth, longest-first; several with commas")
         ->capture_default_str();
     verb->add_option("--cache", o->cache, "bytes of the shared cache, as in 50M  [the machine's]");
-    verb->add_option("--blocks", o->blocks, "blocks that run at once  [one a processor]");
-    verb->add_flag("--json", o->json, "JSON instead of a table");
+    verb->add_option("--at-once", o->at_once, "blocks that run at once  [one a processor]");
+    o->out.add(*verb);
     verb->footer("Each order is run with the cache whole and, if the machine's has parts, in halves with copies.\n"
                  "Examples:\n"
                  "  pantile-sim l2 --order cyclic,sawtooth --machine h100 -n 256K\n"
@@ -48,7 +48,7 @@ void add_l2(CLI::App& app, action& chosen) {
             experiment sizes;
             sizes.what = r.what;
             r.plan = parse_tiles(o->call.tiles, find_algorithm("fa2"), sizes);
-            r.blocks_at_once = o->blocks > 0 ? o->blocks : m.processors;
+            r.blocks_at_once = o->at_once > 0 ? o->at_once : m.processors;
             r.bytes = o->cache.empty() ? m.last_cache()->bytes : parse_size(o->cache, "--cache");
             std::vector<l2_request> requests;
             std::stringstream orders(o->order);
@@ -62,7 +62,8 @@ void add_l2(CLI::App& app, action& chosen) {
             std::vector<l2_result> results;
             results.reserve(requests.size());
             for (const l2_request& one : requests) results.push_back(simulate_l2(one));
-            std::cout << (o->json ? l2_json(requests, results) : l2_text(requests, results));
+            o->out.print([&] { return l2_text(requests, results); }, [&] { return l2_json(requests, results); },
+                         [&] { return l2_csv(requests, results); });
             return static_cast<int>(done);
         };
     });

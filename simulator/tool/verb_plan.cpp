@@ -1,7 +1,7 @@
-#include <iostream>
 #include <memory>
 
 #include "call_options.hpp"
+#include "output.hpp"
 #include "verbs.hpp"
 
 namespace pantile::simulator::tool {
@@ -11,7 +11,7 @@ namespace {
 struct plan_options {
     call_options call;
     std::size_t limit = 10;
-    bool json = false;
+    output out;
 };
 
 } // namespace
@@ -25,7 +25,7 @@ void add_plan(CLI::App& app, action& chosen) {
     o->call.add_tiles(*verb);
     verb->remove_option(verb->get_option("--tiles"));
     verb->add_option("--limit", o->limit, "rows of the table")->capture_default_str();
-    verb->add_flag("--json", o->json, "JSON instead of a table");
+    o->out.add(*verb);
     verb->footer("Examples:\n"
                  "  pantile-sim plan --machine h100 -d 128 --pass backward\n"
                  "  pantile-sim plan --machine a100 -d 64 --stages 2 --separate-p\n"
@@ -38,7 +38,8 @@ void add_plan(CLI::App& app, action& chosen) {
             const auto choices = feasible_tiles(a, e, o->call.quantum(), o->limit);
             if (choices.empty())
                 e.plan = parse_tiles("feasible", a, e, o->call.quantum()); // throws, naming the live set
-            std::cout << (o->json ? plan_json(a, e, choices) : plan_text(a, e, choices));
+            o->out.print([&] { return plan_text(a, e, choices); }, [&] { return plan_json(a, e, choices); },
+                         [&] { return plan_csv(choices); });
             return static_cast<int>(done);
         };
     });

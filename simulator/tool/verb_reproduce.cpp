@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <iostream>
 #include <memory>
 
 #include <pantile/simulator.hpp>
 
+#include "output.hpp"
 #include "verbs.hpp"
 
 namespace pantile::simulator::tool {
@@ -12,7 +12,7 @@ namespace {
 
 struct reproduce_options {
     std::string name = "all";
-    bool json = false;
+    output out;
 };
 
 } // namespace
@@ -23,7 +23,7 @@ void add_reproduce(CLI::App& app, action& chosen) {
     for (const std::string& n : reproduction_names()) names += ", " + n;
     CLI::App* verb = app.add_subcommand("reproduce", "Published figures beside ours, hit or miss, with the accounting");
     verb->add_option("figure", o->name, names)->capture_default_str();
-    verb->add_flag("--json", o->json, "JSON instead of tables");
+    o->out.add(*verb);
     verb->footer("Exit code 4 if a value that should be met is missed.\n"
                  "Examples:\n"
                  "  pantile-sim reproduce all\n"
@@ -31,7 +31,8 @@ void add_reproduce(CLI::App& app, action& chosen) {
     verb->callback([o, &chosen] {
         chosen = [o] {
             const std::vector<reproduction> list = reproduce(o->name);
-            std::cout << (o->json ? reproduction_json(list) : reproduction_text(list));
+            o->out.print([&] { return reproduction_text(list); }, [&] { return reproduction_json(list); },
+                         [&] { return reproduction_csv(list); });
             const bool explained =
                 std::all_of(list.begin(), list.end(), [](const reproduction& r) { return r.explained(); });
             return static_cast<int>(explained ? done : mismatch);

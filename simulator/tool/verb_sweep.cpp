@@ -1,11 +1,12 @@
-#include <iostream>
 #include <memory>
 #include <sstream>
 
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
 
+#include "call_options.hpp"
 #include "files.hpp"
+#include "output.hpp"
 #include "verbs.hpp"
 
 namespace pantile::simulator::tool {
@@ -17,11 +18,11 @@ struct sweep_options {
     std::string pass = "forward";
     std::string n = "16K:64K:3";
     std::string near = "1K:1M";
-    index_t head_dim = 64;
+    std::string head_dim = "64";
     std::string mask = "full";
+    std::string blocks;
     bool fit = false;
-    bool json = false;
-    std::string csv;
+    output out;
     std::string svg;
 };
 
@@ -41,8 +42,9 @@ sweep_request request_of(const sweep_options& o) {
     r.which = o.pass == "forward" ? pass::forward : pass::backward;
     r.lengths = parse_range(o.n, "-n");
     r.near = parse_range(o.near, "--sram");
-    r.head_dim = o.head_dim;
+    r.head_dim = parse_size(o.head_dim, "--head-dim");
     r.mask = parse_mask(o.mask);
+    r.blocks = o.blocks;
     return r;
 }
 
@@ -60,14 +62,17 @@ void add_sweep(CLI::App& app, action& chosen) {
         ->capture_default_str();
     verb->add_option("-d,--head-dim", o->head_dim, "head dim")->capture_default_str();
     verb->add_option("--mask", o->mask, "as in run")->capture_default_str();
+    verb->add_option("--blocks", o->blocks, blocks_help);
     verb->add_flag("--fit", o->fit, "fitted slopes, constants and crossovers only, not every point");
-    verb->add_flag("--json", o->json, "JSON instead of tables");
-    verb->add_option("--csv", o->csv, "write every point to a file");
+    o->out.add(*verb);
     verb->add_option("--svg", o->svg, "write a log-log plot to a file");
     verb->footer("The papers' laws: slope -1 in M and +2 in N; fits use M >= 64 d and at least 64 row and key tiles.\n"
+                 "Below M = d^2 square tiles (small-cache) follow N^2 d / sqrt(M): fits use 4096 <= M <= d^2 / 1024.\n"
                  "Examples:\n"
                  "  pantile-sim sweep --fit\n"
                  "  pantile-sim sweep --algorithms standard,fa2 --sram 1K:1M --csv out.csv --svg out.svg\n"
+                 "  pantile-sim sweep --algorithms small-cache -d 64K -n 128K --sram 64K:1M --fit\n"
+                 "  pantile-sim sweep --algorithms fa1:paper,fa2 -n 8K --blocks 512x512:butterfly\n"
                  "  pantile-sim sweep --pass backward --algorithms standard,fa1:paper,fa2-printed -d 128 --fit");
     verb->callback([o, &chosen] {
         chosen = [o] {
@@ -75,14 +80,9 @@ void add_sweep(CLI::App& app, action& chosen) {
             const std::vector<sweep_point> points = sweep(r);
             const auto fits = fit(r, points);
             const auto crossings = crossovers(r);
-            if (!o->csv.empty()) write_file(o->csv, sweep_csv(points));
             if (!o->svg.empty()) write_file(o->svg, sweep_svg(r, points));
-            if (o->json) {
-                std::cout << sweep_json(points, fits, crossings);
-            } else {
-                if (!o->fit) std::cout << sweep_text(r, points) << '\n';
-                std::cout << fit_text(fits, crossings);
-            }
+            o->out.print([&] { return (o->fit ? "" : sweep_text(r, points) + '\n') + fit_text(fits, crossings); },
+                         [&] { return sweep_json(points, fits, crossings); }, [&] { return sweep_csv(points); });
             return static_cast<int>(done);
         };
     });

@@ -14,6 +14,7 @@ struct trace_options {
     int lanes = 4;
     std::size_t most = 200000;
     std::string out;
+    bool json = false;
 };
 
 } // namespace
@@ -32,6 +33,7 @@ void add_trace(CLI::App& app, action& chosen) {
         ->capture_default_str();
     verb->add_option("--most", o->most, "slices after which the picture is cut off")->capture_default_str();
     verb->add_option("--out", o->out, "file to write")->required();
+    verb->add_flag("--json", o->json, "the summary as JSON");
     verb->footer("Transfers and arithmetic take their turns, each at one processor's share of the machine's rates.\n"
                  "Examples:\n"
                  "  pantile-sim trace -n 2048 --out trace.json        then open it at ui.perfetto.dev\n"
@@ -41,6 +43,10 @@ void add_trace(CLI::App& app, action& chosen) {
             const algorithm& a = find_algorithm(o->call.algorithm);
             const timeline t = trace(a, o->call.make(a), find_machine(o->call.machine), o->lanes, o->most);
             write_file(o->out, timeline_json(t));
+            if (o->json) {
+                std::cout << timeline_summary_json(t, o->out, o->lanes);
+                return static_cast<int>(done);
+            }
             std::cout << o->out << ": " << t.blocks.size() << " blocks, " << t.slices.size() << " slices"
                       << (t.complete ? "" : " (cut off: --most)") << ", " << t.seconds * 1e6 << " us on " << o->lanes
                       << " processors\n";

@@ -23,6 +23,7 @@ void add_reproduce(CLI::App& app, action& chosen);
 void add_l2(CLI::App& app, action& chosen);
 void add_trace(CLI::App& app, action& chosen);
 void add_compare(CLI::App& app, action& chosen);
+void add_machines(CLI::App& app, action& chosen);
 void add_report(CLI::App& app, action& chosen);
 
 } // namespace pantile::simulator::tool

@@ -64,6 +64,7 @@ TEST(cache, lines_asked_for_are_the_bytes_counted) {
             experiment e = aligned();
             e.which = which;
             e.plan.key_splits = 3;
+            e.what.devices = a->distributed() ? 2 : 1;
             const cached_run r = run_cached(*a, e, {level(index_t{1} << 26, 16)});
             const core::transfers bytes = a->formula(e.what, which, e.plan).bytes(e.what.type);
             EXPECT_EQ(r.result.moved.bytes(e.what.type), bytes);

@@ -10,7 +10,7 @@ namespace {
 
 TEST(check, every_algorithm_matches_its_closed_form_on_ragged_cases) {
     const check_result r = check(algorithms(), 1000, 20);
-    EXPECT_EQ(r.cases, 13000);
+    EXPECT_EQ(r.cases, 15000);
     EXPECT_TRUE(r.mismatches.empty()) << r.mismatches.front();
 }
 
@@ -97,6 +97,9 @@ TEST(check, small_cases_by_hand) {
     EXPECT_EQ(moved("fa2", pass::backward), (transfers{20 + 35 + 3 * 5 * 10 + 15, 5 + 5 * 15 + 35}));
     EXPECT_EQ(moved("fa2-recompute", pass::backward), (transfers{20 + 4 * 35 + 4 * 5 * 7, 5 + 15 + 35}));
     EXPECT_EQ(moved("split-keys", pass::forward), (transfers{2 * 15 + 3 * 35 + 2 * 15, 2 * 15 + 15}));
+    // delta 10 + 10; dS: dO 3·10, V 3·14, P 35; dV: P 35, dO 30; dK: dS in two widths (2, 1) 70, Q 45; dQ: dS 35, K 63.
+    EXPECT_EQ(moved("small-cache", pass::backward),
+              (transfers{20 + 30 + 42 + 35 + 35 + 30 + 70 + 45 + 35 + 63, 35 + 15 + 21 + 14}));
 }
 
 TEST(check, packed_heads_bring_keys_in_once_a_group) {

@@ -60,6 +60,52 @@ TEST_P(laws, crossovers) {
     EXPECT_NEAR(at("small-cache", "fa2") / 0.46, 1, 0.05);
 }
 
+// The constants themselves are limits: d and M / d large. There the fits meet them without any correction.
+TEST(limits, constants_of_wide_heads) {
+    sweep_request r = request({"fa1:paper", "fa1-lazy", "fa2"}, 1024);
+    r.lengths = {index_t{1} << 19, index_t{1} << 20};
+    r.near = parse_range("256K:2M:7", "range");
+    const auto forward = fit(r, sweep(r));
+    const double expected[] = {12, 6, 4};
+    for (std::size_t i = 0; i < 3; ++i) {
+        SCOPED_TRACE(forward[i].label);
+        EXPECT_EQ(forward[i].points, 7);
+        EXPECT_NEAR(forward[i].constant.value() / expected[i], 1, 0.015);
+        EXPECT_NEAR(forward[i].slope_in_m.value(), -1, 0.01);
+        EXPECT_NEAR(forward[i].slope_in_n.value(), 2, 0.01);
+    }
+    r.contenders = {parse_contender("fa1:paper")};
+    r.which = pass::backward;
+    EXPECT_NEAR(fit(r, sweep(r))[0].constant.value() / 20, 1, 0.015);
+}
+
+// Below M = d², square tiles: 4N²d/√M forward (Q and K for S, P and V for O), 8N²d/√M backward (four products), and the
+// N² of S, P and dS beside them. A head dim that no model has lets the law stand alone.
+TEST(limits, square_tiles_follow_the_square_root) {
+    sweep_request r = request({"small-cache"}, 65536);
+    r.lengths = {65536, 131072};
+    r.near = parse_range("64K:1M:9", "range");
+    const sweep_fit forward = fit(r, sweep(r)).front();
+    EXPECT_EQ(forward.law, io_law::squares);
+    EXPECT_NEAR(forward.slope_in_m.value(), -0.5, 0.02);
+    EXPECT_NEAR(forward.slope_in_n.value(), 2, 0.02);
+    EXPECT_NEAR(forward.constant.value() / 4, 1, 0.03);
+    r.which = pass::backward;
+    const sweep_fit backward = fit(r, sweep(r)).front();
+    EXPECT_NEAR(backward.slope_in_m.value(), -0.5, 0.02);
+    EXPECT_NEAR(backward.slope_in_n.value(), 2, 0.02);
+    EXPECT_NEAR(backward.constant.value() / 8, 1, 0.03);
+}
+
+TEST(limits, backward_passes_cross_near_two_d_squared) {
+    const auto found = crossovers(request({"small-cache", "fa2"}, 128, pass::backward));
+    ASSERT_EQ(found.size(), 1U);
+    EXPECT_EQ(found[0].first, "small-cache");
+    // Square tiles wider than d, M = x·d²: dP moves 2N²/√x, each gradient one such product, P and dS cross five times.
+    // 16/x = 5/√x + 5 at x = 1.843.
+    EXPECT_NEAR(found[0].in_d_squared.value() / 1.843, 1, 0.05);
+}
+
 INSTANTIATE_TEST_SUITE_P(head_dims, laws, ::testing::Values(64, 128));
 
 TEST(sweeps, a_million_keys_is_a_formula) {

@@ -19,6 +19,8 @@ TEST(machine, presets_have_sources_and_consistent_figures) {
         for (const char* field : {"processors", "clock_ghz", "scratchpad_bytes", "register_bytes", "memory_gb_per_s"}) {
             EXPECT_EQ(m.sources.count(field), 1U) << field;
         }
+        for (const machine_figure& f : figures_of(m)) EXPECT_FALSE(f.source.empty()) << f.name;
+        EXPECT_GT(m.network_gb_per_s, 10);
         EXPECT_GT(m.matrix_tflops.at("bf16"), 100);
         // Matrix units do a power of two of FLOP a clock: the peak, the clock and the processors must agree.
         const double flops_a_clock =

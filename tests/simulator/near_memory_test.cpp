@@ -77,6 +77,10 @@ INSTANTIATE_TEST_SUITE_P(forward_only, tile_choice_test,
                                             ::testing::Values(pass::forward),
                                             ::testing::Values(index_t{300}, index_t{5000})));
 
+INSTANTIATE_TEST_SUITE_P(small_cache_backward, tile_choice_test,
+                         ::testing::Combine(::testing::Values("small-cache"), ::testing::Values(pass::backward),
+                                            ::testing::Values(index_t{100}, index_t{300}, index_t{5000})));
+
 // Algorithm 1's tiles count Q, K, V and O only: with S and the statistics live too they overflow a small near memory.
 TEST(tiles, the_printed_ones_overflow_small_near_memory) {
     const algorithm& a = find_algorithm("fa1");

@@ -14,6 +14,7 @@
 /// near_memory.hpp   scratchpads that refuse what does not fit
 /// processor.hpp     what algorithms are written against
 /// algorithm.hpp     the algorithms there are, and the interface of a new one
+/// blocks.hpp        block masks in words
 /// run.hpp           one run: counting, or computing too
 /// tiles.hpp         tile sizes that fit
 /// machine.hpp       presets and machines of your own
@@ -31,6 +32,7 @@
 #pragma once
 
 #include <pantile/simulator/algorithm.hpp>
+#include <pantile/simulator/blocks.hpp>
 #include <pantile/simulator/cache.hpp>
 #include <pantile/simulator/check.hpp>
 #include <pantile/simulator/compare.hpp>

@@ -13,6 +13,7 @@ const algorithm* fa2();
 const algorithm* fa2_printed();
 const algorithm* fa2_recompute();
 const algorithm* split_keys();
+const algorithm* ring();
 const algorithm* small_cache();
 
 } // namespace pantile::simulator

@@ -1,6 +1,6 @@
 /// \file
-/// The machine of core's forward walk: Q, O and {max, sum} stay near, K and V pass by. Used by fa2 and by each split of
-/// split_keys.
+/// The machine of core's forward walk: Q, O and {max, sum} stay near, K and V pass by. Used by fa2, by each split of
+/// split_keys, and by each round of ring.
 #pragma once
 
 #include <pantile/core/walk.hpp>
@@ -31,13 +31,27 @@ class row_stationary_forward {
         }
     }
 
+    /// The next row tile begins with what (partial_out, partial_lse) hold of it.
+    void resume() { resumes_ = true; }
+    /// Results of the next row tiles go to (out, lse).
+    void results_to(tensor out, tensor lse) {
+        out_ = out;
+        lse_ = lse;
+    }
+
     void open(const core::row_tile& t) {
         rows_ = task_.rows(t.rows);
         p_.begin_block(out_place_, t.index);
         p_.load(q_, tensor::q, task_.q_place, rows_);
-        o_.use(rows_.size(), o_.columns());
-        p_.clear(o_);
         state_.start(rows_.size());
+        if (resumes_) {
+            p_.load(o_, tensor::partial_out, out_place_, rows_);
+            state_.resume(tensor::partial_lse, out_place_, rows_);
+            resumes_ = false;
+        } else {
+            o_.use(rows_.size(), o_.columns());
+            p_.clear(o_);
+        }
     }
     void fetch_key(const core::key_tile& t) { p_.load(k_, tensor::k, task_.kv_place, task_.keys(t.keys)); }
     void fetch_value(const core::key_tile& t) { p_.load(v_, tensor::v, task_.kv_place, task_.keys(t.keys)); }
@@ -70,6 +84,7 @@ class row_stationary_forward {
     running_rows state_;
     std::vector<tile> spare_;
     core::span rows_;
+    bool resumes_ = false;
 };
 
 static_assert(core::forward_machine<row_stationary_forward>);

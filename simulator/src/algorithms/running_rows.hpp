@@ -37,6 +37,16 @@ class running_rows {
         p_.each(state_, 0, 0, [&](index_t i, index_t j) { state_.set(i, j, j == 0 ? hidden : 0.0); });
     }
 
+    /// Goes on from a finished part of the rows, given by its log-sum-exp in far memory: {lse, 1} in base 2.
+    void resume(tensor lse, index_t place, core::span rows) {
+        tile one = p_.hold("lse carried", rows.size(), 1, tile_role::streamed);
+        p_.load(one, lse, place, rows);
+        p_.each(one, 1, 0, [&](index_t i, index_t) {
+            state_.set(i, 0, one(i, 0) * core::log2_e);
+            state_.set(i, 1, one(i, 0) == hidden ? 0.0 : 1.0);
+        });
+    }
+
     /// S (logits) := P = 2^(S - max); the state takes the tile in; O, if any, is rescaled to the new maximum.
     void fold(tile& s, tile* o) {
         p_.each(s, 3, 1, [](index_t, index_t) {}); // maximum, subtraction, sum; one exponential

@@ -1,37 +1,15 @@
 // Split keys (flash-decoding): the keys are cut into parts, each part's rows are a forward walk of their own that writes a
-// partial result, and a second kernel combines the parts. For few rows and many keys.
+// partial result, and a second kernel combines the parts. For few rows and many keys. Over several devices the parts are
+// dealt out in turn; the first device holds the queries, sends them to the others, and combines what comes back.
 
 #include "algorithms/all.hpp"
+#include "algorithms/key_parts.hpp"
 #include "algorithms/row_stationary.hpp"
 #include "closed_forms/visits.hpp"
-
-#include <pantile/error.hpp>
 
 namespace pantile::simulator {
 
 namespace {
-
-/// Key tiles of one part, and how many parts hold any.
-struct parts {
-    index_t tiles_each = 0;
-    index_t count = 0;
-    parts(index_t key_tiles, index_t wanted) {
-        if (key_tiles == 0) return;
-        tiles_each = core::ceil_div(key_tiles, wanted);
-        count = core::ceil_div(key_tiles, tiles_each);
-    }
-};
-
-/// The same rows against the keys of part `i` only.
-head_task part_of(const head_task& whole, const parts& cut, index_t i) {
-    const core::schedule& plan = whole.plan;
-    const index_t keys_each = cut.tiles_each * plan.key_size;
-    const core::span keys{i * keys_each, std::min((i + 1) * keys_each, plan.seq.k_len)};
-    const core::sequence s = plan.seq.part(keys);
-    head_task part = whole;
-    part.plan = core::schedule(s, {plan.mask.left, plan.mask.right, s.offset, s.k_len}, plan.row_size, plan.key_size);
-    return part;
-}
 
 /// out = Σ 2^(lse_part - max) · out_part / Σ 2^(lse_part - max), rows of one row tile.
 void combine(processor& p, const workload& w, const head_task& task, index_t parts_count, core::span rows,
@@ -81,16 +59,23 @@ class split_keys_algorithm : public algorithm {
     }
     bool has(pass which) const override { return which == pass::forward; }
     bool block_sparse() const override { return false; }
+    bool distributed() const override { return true; }
 
     void run(processor& p, const workload& w, pass, const tile_plan& plan) const override {
         for_each_head(w, plan, [&](const head_task& whole) {
-            const parts cut(whole.plan.key_tiles(), plan.key_splits);
+            const key_parts cut(whole.plan.key_tiles(), plan.key_splits);
             const index_t places = w.batch * (w.packed_heads ? w.kv_heads : w.q_heads);
+            const core::span all{0, whole.q_rows()};
             for (index_t s = 0; s < cut.count; ++s) {
                 const head_task task = part_of(whole, cut, s);
+                const index_t device = s % w.devices;
+                if (device != 0 && s == device) p.send(tensor::q, whole.q_place, all, {0, w.head_dim});
                 row_stationary_forward machine(p, w, task, tensor::partial_out, tensor::partial_lse,
                                                s * places + task.q_place);
                 for (index_t i = 0; i < task.plan.row_tiles(); ++i) core::walk::forward(machine, task.plan, i);
+                if (device == 0) continue;
+                p.send(tensor::partial_out, s * places + task.q_place, all, {0, w.value_dim});
+                p.send(tensor::partial_lse, s * places + task.q_place, all, {0, 1});
             }
             for (index_t i = 0; i < whole.plan.row_tiles(); ++i) {
                 combine(p, w, whole, cut.count, whole.rows(whole.plan.rows(i)), i, places);
@@ -115,6 +100,21 @@ class split_keys_algorithm : public algorithm {
             c.read(tensor::partial_lse, partial_rows);
             c.write(tensor::out, product(rows, w.value_dim));
             c.write(tensor::lse, rows);
+        });
+        return with_sent(c, sent_formula(w, pass::forward, plan));
+    }
+
+    // Queries to every other device that has a part, qd each; (e + 1)q back for every part that is not on the first device.
+    counts sent_formula(const workload& w, pass, const tile_plan& plan) const override {
+        counts c;
+        for_each_batch(w, plan, [&](const head_sums& sums) {
+            const index_t each = sums.key_tiles > 0 ? core::ceil_div(sums.key_tiles, plan.key_splits) : 1;
+            const index_t parts = core::ceil_div(sums.key_tiles, each);
+            const index_t rows = product(sums.heads, sums.q);
+            const index_t away = product(parts - core::ceil_div(parts, w.devices), rows);
+            c.write(tensor::q, product(std::max<index_t>(0, std::min(parts, w.devices) - 1), rows, w.head_dim));
+            c.write(tensor::partial_out, product(away, w.value_dim));
+            c.write(tensor::partial_lse, away);
         });
         return c;
     }

@@ -22,8 +22,13 @@ struct head_sums {
     index_t seeing_rows = 0; ///< rows of the row tiles that visit any key tile
 };
 
+/// The sums of batch `batch`.
+[[nodiscard]] head_sums sums_of(const workload& w, const tile_plan& plan, index_t batch);
 /// Calls `body` once for each batch (heads of a batch share their sums).
 void for_each_batch(const workload& w, const tile_plan& plan, const std::function<void(const head_sums&)>& body);
+
+/// `c` and what sending does to far memory: each element is read on one side and written on the other.
+[[nodiscard]] counts with_sent(counts c, const counts& sent);
 
 /// a·b·…, checked.
 template <class... Rest>

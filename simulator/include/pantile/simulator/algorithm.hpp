@@ -11,6 +11,12 @@
 
 namespace pantile::simulator {
 
+/// How traffic falls with near memory M, for long sequences.
+enum class io_law : unsigned char {
+    tiles,   ///< Θ(N²d²/M): scores never leave near memory (arXiv 2205.14135)
+    squares, ///< Θ(N²d/√M): products in square tiles, for M < d² (arXiv 2402.07443)
+};
+
 class algorithm {
   public:
     virtual ~algorithm() = default;
@@ -21,13 +27,20 @@ class algorithm {
     [[nodiscard]] virtual bool has(pass p) const = 0;
     /// Does it read tile sizes from the plan? (The unfused algorithm has none.)
     [[nodiscard]] virtual bool tiled() const { return true; }
+    /// The law that sweeps fit it to.
+    [[nodiscard]] virtual io_law law() const { return io_law::tiles; }
     /// Does it honour a block mask by skipping blocks?
     [[nodiscard]] virtual bool block_sparse() const { return true; }
+
+    /// Does it spread over the workload's devices?
+    [[nodiscard]] virtual bool distributed() const { return false; }
 
     /// Does all the work of one pass on `p`. Throws does_not_fit when the live tiles exceed near memory.
     virtual void run(processor& p, const workload& w, pass which, const tile_plan& plan) const = 0;
     /// The traffic of `run` in closed form, written without the schedule that `run` walks.
     [[nodiscard]] virtual counts formula(const workload& w, pass which, const tile_plan& plan) const = 0;
+    /// What that sends between devices, in closed form; none for algorithms of one device.
+    [[nodiscard]] virtual counts sent_formula(const workload& w, pass which, const tile_plan& plan) const;
     /// The tiles that the publication prints for near memory of `m` elements; none if it prints no rule.
     [[nodiscard]] virtual std::optional<tile_plan> published_tiles(const workload& w, pass which, index_t m) const;
 

@@ -127,6 +127,9 @@ struct cached_run {
 [[nodiscard]] cached_run run_cached(const algorithm& a, const experiment& e, const std::vector<cache_level>& levels,
                                     bool classify = false);
 [[nodiscard]] std::string cached_text(const std::vector<cache_level>& levels, const cached_run& r);
-[[nodiscard]] std::string cached_json(const std::vector<cache_level>& levels, const cached_run& r);
+/// The run and its caches.
+[[nodiscard]] std::string cached_json(const algorithm& a, const experiment& e, const std::vector<cache_level>& levels,
+                                      const cached_run& r);
+[[nodiscard]] std::string cached_csv(const std::vector<cache_level>& levels, const cached_run& r);
 
 } // namespace pantile::simulator

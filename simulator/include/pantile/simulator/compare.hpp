@@ -50,6 +50,7 @@ struct callgrind_counts {
                                                             const experiment& e, double tolerance);
 
 [[nodiscard]] std::string compare_text(const std::vector<compared_value>& values);
+[[nodiscard]] std::string compare_csv(const std::vector<compared_value>& values);
 [[nodiscard]] std::string compare_json(const std::vector<compared_value>& values);
 
 } // namespace pantile::simulator

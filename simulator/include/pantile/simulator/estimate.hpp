@@ -27,6 +27,7 @@ struct time_estimate {
     [[nodiscard]] const std::string& binding() const { return resources.front().name; }
 };
 
+/// Work over several devices shares out evenly; what they send each other takes the network's time.
 /// `memory_bytes`: what reaches main memory (compulsory traffic, or an L2 simulation's).
 /// Throws invalid_argument if the machine lacks a clock or a matrix rate for the workload's type.
 [[nodiscard]] time_estimate estimate(const machine& m, const experiment& e, const run_result& r, double memory_bytes);
@@ -36,5 +37,8 @@ struct time_estimate {
 
 [[nodiscard]] std::string estimate_text(const machine& m, const experiment& e, const run_result& r,
                                         const time_estimate& t);
+/// The run and its estimate, as JSON.
+[[nodiscard]] std::string run_json(const algorithm& a, const experiment& e, const run_result& r, const machine& m,
+                                   const time_estimate& t);
 
 } // namespace pantile::simulator

@@ -2,6 +2,7 @@
 /// Results as text for people and as JSON for programs.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,8 @@ namespace pantile::simulator {
 
 /// Columns padded to their widest cell; the first is flush left, the others flush right. The first row is the heading.
 [[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows);
+/// Comma-separated, quoted where needed, with the end of line.
+[[nodiscard]] std::string csv_line(const std::vector<std::string>& cells);
 /// 1234567 -> "1,234,567".
 [[nodiscard]] std::string grouped(index_t n);
 /// "545.26 MB": decimal units, as vendors count bandwidth.
@@ -29,9 +32,13 @@ namespace pantile::simulator {
 /// A table of per-tensor reads and writes in elements and bytes, and what the run held and computed.
 [[nodiscard]] std::string run_text(const algorithm& a, const experiment& e, const run_result& r);
 [[nodiscard]] std::string run_json(const algorithm& a, const experiment& e, const run_result& r);
+/// One line a tensor: elements and bytes, plain numbers.
+[[nodiscard]] std::string run_csv(const experiment& e, const run_result& r);
 [[nodiscard]] std::string plan_text(const algorithm& a, const experiment& e, const std::vector<tile_choice>& choices);
 [[nodiscard]] std::string plan_json(const algorithm& a, const experiment& e, const std::vector<tile_choice>& choices);
-[[nodiscard]] std::string check_text(const check_result& r, std::uint64_t seed);
-[[nodiscard]] std::string check_json(const check_result& r, std::uint64_t seed);
+[[nodiscard]] std::string plan_csv(const std::vector<tile_choice>& choices);
+/// `seed`: of random cases; none for cases that were named.
+[[nodiscard]] std::string check_text(const check_result& r, std::optional<std::uint64_t> seed);
+[[nodiscard]] std::string check_json(const check_result& r, std::optional<std::uint64_t> seed);
 
 } // namespace pantile::simulator

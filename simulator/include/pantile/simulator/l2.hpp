@@ -46,6 +46,7 @@ struct l2_result {
 [[nodiscard]] l2_result simulate_l2(const l2_request& request);
 
 [[nodiscard]] std::string l2_text(const std::vector<l2_request>& requests, const std::vector<l2_result>& results);
+[[nodiscard]] std::string l2_csv(const std::vector<l2_request>& requests, const std::vector<l2_result>& results);
 [[nodiscard]] std::string l2_json(const std::vector<l2_request>& requests, const std::vector<l2_result>& results);
 
 } // namespace pantile::simulator

@@ -40,7 +40,7 @@ struct machine {
     double scratchpad_bytes_per_clock = 0;       ///< one processor
     double last_cache_gb_per_s = 0;              ///< last cache to processors, all together
     double memory_gb_per_s = 0;
-    double network_gb_per_s = 0;                ///< to other devices, one direction
+    double network_gb_per_s = 0;                ///< of one device to others, one direction: the network level
     std::map<std::string, std::string> sources; ///< field -> where the figure is from
 
     /// Near memory of one block of a call on `type`; unbounded for a machine without scratchpads.
@@ -57,6 +57,14 @@ struct machine {
 [[nodiscard]] machine parse_machine(std::string_view text);
 /// The caches that Linux reports for this CPU.
 [[nodiscard]] machine this_machine();
+/// One line of a machine: a level or a rate, and where the figure is from.
+struct machine_figure {
+    std::string name;
+    double value = 0;
+    std::string source;
+};
+[[nodiscard]] std::vector<machine_figure> figures_of(const machine& m);
 [[nodiscard]] std::string machine_text(const machine& m);
+[[nodiscard]] std::string machine_json(const machine& m);
 
 } // namespace pantile::simulator

@@ -125,6 +125,9 @@ class processor {
     void store(const tile& from, tensor to, index_t place, core::span rows, index_t first_column = 0);
     /// Traffic of data that passes through without being held as a tile: the operands of an idealised matrix product.
     void stream(const transfer& t);
+    /// From one device's far memory to another's: read here, carried over the link, written there. (Numbers stay where they
+    /// are: devices share one far_memory.)
+    void send(tensor what, index_t place, core::span rows, core::span columns);
 
     /// c = a·b, or c += a·b; c then uses rows × columns of the product.
     void multiply(tile& c, const tile& a, const tile& b, transpose which, bool accumulate = false);
@@ -142,6 +145,8 @@ class processor {
     }
 
     [[nodiscard]] const counts& moved() const { return moved_; }
+    /// What crossed the links between devices: each element once, as a write.
+    [[nodiscard]] const counts& sent() const { return sent_; }
     [[nodiscard]] const work& done() const { return done_; }
     [[nodiscard]] index_t blocks() const { return blocks_; }
     [[nodiscard]] index_t peak_bytes() const { return scratchpad_.peak(); }
@@ -161,6 +166,7 @@ class processor {
     scratchpad scratchpad_;
     scratchpad registers_;
     counts moved_;
+    counts sent_;
     work done_;
     index_t blocks_ = 0;
 };

@@ -37,6 +37,7 @@ struct reproduction {
 [[nodiscard]] std::vector<reproduction> reproduce(std::string_view name);
 
 [[nodiscard]] std::string reproduction_text(const std::vector<reproduction>& list);
+[[nodiscard]] std::string reproduction_csv(const std::vector<reproduction>& list);
 [[nodiscard]] std::string reproduction_json(const std::vector<reproduction>& list);
 
 } // namespace pantile::simulator

@@ -16,7 +16,8 @@ struct experiment {
 };
 
 struct run_result {
-    counts moved;
+    counts moved; ///< of all devices
+    counts sent;  ///< between devices, over the link: each element once, as a write
     work done;
     index_t blocks = 0;              ///< row tiles' and key tiles' worth of work
     index_t peak_bytes = 0;          ///< of the scratchpad (elements, in the model of the papers)

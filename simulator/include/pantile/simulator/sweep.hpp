@@ -27,6 +27,7 @@ struct sweep_request {
     std::vector<index_t> near; ///< elements
     index_t head_dim = 64;
     pantile::mask mask{};
+    std::string blocks; ///< block mask of every length, as set_blocks takes it; empty: none
 };
 
 struct sweep_point {
@@ -45,14 +46,18 @@ struct sweep_point {
 /// One point of it.
 [[nodiscard]] sweep_point measure(const contender& c, const sweep_request& request, index_t n, index_t m);
 
+/// A law is one of long sequences: fits take points with at least 64 row tiles and 64 key tiles, and near memory where the
+/// law's term is the large one: M >= 64·d for N²d²/M, 4096 <= M <= d²/1024 for N²d/√M (head dims of 2048 and more).
 struct sweep_fit {
     std::string label;
-    std::optional<double>
-        slope_in_m; ///< of log(traffic) against log(M), over M >= 64·d where both tile counts are at least 64
+    io_law law = io_law::tiles;
+    std::optional<double> slope_in_m; ///< of log(traffic) against log(M)
     std::optional<double> slope_in_n;
-    std::optional<double> constant; ///< traffic · M / (N²d²), geometric mean over the same points
+    std::optional<double> constant; ///< traffic / (N²d²/M) or / (N²d/√M), geometric mean over the same points
     int points = 0;
 };
+/// "N^2 d^2 / M" or "N^2 d / sqrt(M)".
+[[nodiscard]] std::string_view formula_of(io_law law);
 [[nodiscard]] std::vector<sweep_fit> fit(const sweep_request& request, const std::vector<sweep_point>& points);
 
 /// The smallest near memory from which `second` moves no more than `first`, in units of d²; none within [low, high].

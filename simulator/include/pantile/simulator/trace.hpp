@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <pantile/simulator/machine.hpp>
@@ -46,5 +47,7 @@ struct timeline {
                              std::size_t most = 200000);
 /// The trace-event format: an object with traceEvents.
 [[nodiscard]] std::string timeline_json(const timeline& t);
+/// How many blocks and slices, how long, and the file that holds them.
+[[nodiscard]] std::string timeline_summary_json(const timeline& t, std::string_view file, int lanes);
 
 } // namespace pantile::simulator

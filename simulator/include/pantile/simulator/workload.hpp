@@ -31,6 +31,8 @@ struct workload {
     /// GQA: the query heads that share a key/value head are one long sequence of rows, (position, head in group) with the
     /// head fastest, so that K and V come in once for all of them.
     bool packed_heads = false;
+    /// Devices that share the work, each with a far memory of its own and a link to the others.
+    index_t devices = 1;
     std::vector<index_t> key_lengths{};  ///< keys that count in each batch; empty: k_len
     std::vector<unsigned char> blocks{}; ///< block mask, row-major, 0 hides; empty: none
     index_t block_rows = 0;              ///< rows and keys that one block covers
