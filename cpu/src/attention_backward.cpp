@@ -30,15 +30,22 @@ struct prepared_backward {
 };
 
 /// Row tiles of about 128 rows while a panel's Qᵀ is small, so that dK and dV are summed over more rows before they are
-/// added; key tiles of 96 keys keep P and dS near (docs/performance.md).
+/// added. All rows (Q, dO, both also transposed, and dQ) pass by once a key tile. Where they come from beyond L2, that stream
+/// is what a backward pass waits for: key tiles are then as long as K, V, dK and dV of one fill some 0.8 MB of L2
+/// (docs/performance.md).
 tile_plan choose_backward_plan(const core::problem& p, const backward::kernels& k, index_t number_bytes,
                                const tile_plan& requested) {
+    constexpr index_t tile_bytes = 800'000;
+    const index_t key_bytes = 2 * core::max(p.head_dim + p.value_dim, 1) * number_bytes;
+    const index_t passing_bytes = p.q_len * (3 * p.head_dim + 2 * p.value_dim) * number_bytes;
+    const index_t strips = passing_bytes > (1 << 20) ? core::max(tile_bytes / key_bytes / backward::strip_keys, 1) : 1;
     core::machine_limits m;
     m.row_quantum = k.panel_rows;
     m.key_quantum = k.block_keys;
     m.max_row_tile = core::max(k.panel_rows, 128 * 64 / core::max(p.head_dim, 1) / k.panel_rows * k.panel_rows);
     m.max_row_tile = core::min(m.max_row_tile, 128);
-    m.max_key_tile = 96;
+    m.max_key_tile = strips * backward::strip_keys;
+    m.far_bytes = 4 * tile_bytes; // of which a key tile's K and V may take a quarter
     m.element_bytes = number_bytes;
     tile_plan plan = core::choose_plan(p, m, requested);
     // A row tile is whole panels; neither tile need exceed the problem.
@@ -58,8 +65,8 @@ void cut_keys(backward::call& c, index_t requested) {
     const index_t chunks = requested > 0
                                ? core::min(requested, keys)
                                : core::clamp(core::ceil_div(wanted_items, heads), 1, core::max(keys / least_keys, 1));
-    // Whole key tiles a chunk: a chunk's tiles are then the tiles of the unchunked walk.
-    c.chunk_keys = core::round_up(core::ceil_div(keys, chunks), c.plan.key_tile);
+    // Whole strips a chunk, so that no strip is cut short in the middle.
+    c.chunk_keys = core::round_up(core::ceil_div(keys, chunks), core::min(c.plan.key_tile, backward::strip_keys));
     c.key_chunks = core::ceil_div(keys, c.chunk_keys);
     c.plan.key_splits = c.key_chunks;
 }

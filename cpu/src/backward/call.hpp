@@ -44,6 +44,9 @@ struct kernels {
     void (*reduce)(const call&, index_t number, std::byte* scratch) = nullptr;
 };
 
+/// Keys whose P and dS exist at a time: with 64 rows both fit the L1 cache.
+inline constexpr index_t strip_keys = 96;
+
 /// Sizes, in numbers, of the scratch of one thread. W = panel width (rows in SIMD lanes), n = lanes.
 ///
 ///     qt, dot, dqt   Qᵀ, dOᵀ, dQᵀ of one query head          [panel][dim][W]
@@ -51,7 +54,7 @@ struct kernels {
 ///     k, v           one key tile in rows, likewise            [key][dim]
 ///     dk, dv         the chunk's gradients                     [key][dim padded to n]
 ///     lse2, delta    lse · log2(e) and rowsum(dO ∘ O)          [row]
-///     p, ds          score tiles                               [key][row tile]
+///     p, ds          score tiles                               [key of a strip][row tile]
 ///     rows_out       one panel of dQ, summed and in rows       2 x [W][dim]
 struct scratch_layout {
     index_t qt = 0, dot = 0, dqt = 0, q = 0, dout = 0, k = 0, v = 0, dk = 0, dv = 0, lse2 = 0, delta = 0, p = 0, ds = 0;
@@ -79,8 +82,8 @@ struct scratch_layout {
         dv = take(chunk_keys * padded_value_dim);
         lse2 = take(padded_rows);
         delta = take(padded_rows);
-        p = take(plan.key_tile * plan.row_tile);
-        ds = take(plan.key_tile * plan.row_tile);
+        p = take(core::min(plan.key_tile, strip_keys) * plan.row_tile);
+        ds = take(core::min(plan.key_tile, strip_keys) * plan.row_tile);
         rows_out = take(2 * panel * d);
     }
 

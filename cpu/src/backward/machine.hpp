@@ -1,15 +1,15 @@
 /// \file
 /// The CPU machine of walk::backward: query rows in SIMD lanes, key-stationary (FlashAttention-2, Algorithm 2).
 ///
-/// One call of score and gradients works on a row tile of up to R rows (panels of W) and a key tile of c keys:
+/// One call of score works on a row tile of up to R rows (panels of W) and a key tile, in strips of c <= 96 keys:
 ///
 ///     Sᵀ  = K·Qᵀ                 [key][row]   P = 2^(Sᵀ·scale·log2e - lse2)          product 1, exp2 in its epilogue
 ///     dPᵀ = V·dOᵀ                [key][row]   dS = P ∘ (dP - delta)                  product 2, dS in its epilogue
 ///     dV += P·dO,  dK += dS·Q    [key][dim]                                          products 3 and 4
 ///     dQᵀ += Kᵀ·dS               [dim][row]                                          product 5
 ///
-/// 10·rows·keys·dim operations (head dim = value dim). Reads per tile pair, numbers: Q, dO twice (rows and panels), K and V
-/// twice, dQᵀ, dK, dV read and written; P and dS are written once and read twice, in L1/L2.
+/// 10·rows·keys·dim operations (head dim = value dim). P and dS of a strip are written once and read twice, in L1. Of a key
+/// tile K and V are read, dK and dV read and written, in L2; Q and dO (rows and panels) and dQᵀ pass by once a key tile.
 /// The scale of dQ and dK is applied once, at the end.
 #pragma once
 
@@ -67,34 +67,31 @@ class machine {
 
     void fetch_row(const core::row_tile&) {} // rows are prepared once a head; the hardware prefetcher streams them
 
+    /// P and dS of a strip of keys are used up before the next strip, so that they stay near.
     void score(const core::row_tile& t, core::full_tile) {
-        partial_ = false;
-        for_each_panel(t.rows, [&](core::span rows) PANTILE_INLINE { probabilities<false>(t.rows, rows, keys_); });
+        for_each_strip([&](core::span strip) PANTILE_INLINE {
+            for_each_panel(t.rows,
+                           [&](core::span rows) PANTILE_INLINE { probabilities<false>(t.rows, rows, strip, strip); });
+            add_gradients(t.rows, t.rows, strip, strip);
+        });
     }
     /// A partial tile is worked panel by panel, each against the keys that its rows see.
     void score(const core::row_tile& t, core::partial_tile) {
-        partial_ = true;
-        for_each_panel(t.rows, [&](core::span rows) PANTILE_INLINE {
-            const core::span seen = keys_seen_by(rows);
-            if (seen.empty()) return;
-            if (band_.lo(rows.end - 1) <= seen.begin && band_.hi(rows.begin) >= seen.end) {
-                probabilities<false>(t.rows, rows, seen);
-            } else {
-                probabilities<true>(t.rows, rows, seen);
-            }
+        for_each_strip([&](core::span strip) PANTILE_INLINE {
+            for_each_panel(t.rows, [&](core::span rows) PANTILE_INLINE {
+                const core::span seen = keys_seen_by(rows, strip);
+                if (seen.empty()) return;
+                if (band_.lo(rows.end - 1) <= seen.begin && band_.hi(rows.begin) >= seen.end) {
+                    probabilities<false>(t.rows, rows, strip, seen);
+                } else {
+                    probabilities<true>(t.rows, rows, strip, seen);
+                }
+                add_gradients(t.rows, rows, strip, seen);
+            });
         });
     }
 
-    void gradients(const core::row_tile& t) {
-        if (!partial_) {
-            add_gradients(t.rows, t.rows, keys_);
-        } else {
-            for_each_panel(t.rows, [&](core::span rows) PANTILE_INLINE {
-                const core::span seen = keys_seen_by(rows);
-                if (!seen.empty()) add_gradients(t.rows, rows, seen);
-            });
-        }
-    }
+    void gradients(const core::row_tile&) {} // done by score, strip by strip
 
     void close() {}
 
@@ -103,18 +100,26 @@ class machine {
     static PANTILE_INLINE void for_each_panel(core::span rows, F f) {
         for (index_t r = rows.begin; r < rows.end; r += panel) f(core::span{r, core::min(r + panel, rows.end)});
     }
-    core::span keys_seen_by(core::span rows) const {
-        return {core::max(keys_.begin, band_.lo(rows.begin)), core::min(keys_.end, band_.hi(rows.end - 1))};
+    template <class F>
+    PANTILE_INLINE void for_each_strip(F f) const {
+        for (index_t k = keys_.begin; k < keys_.end; k += strip_keys) {
+            f(core::span{k, core::min(k + strip_keys, keys_.end)});
+        }
+    }
+    core::span keys_seen_by(core::span rows, core::span strip) const {
+        return {core::max(strip.begin, band_.lo(rows.begin)), core::min(strip.end, band_.hi(rows.end - 1))};
     }
 
-    /// P and dS of one panel of the row tile against `keys`. Both tiles lie as [key - keys_.begin][row - tile.begin].
+    /// P and dS of one panel of the row tile against `keys` of the strip. Both lie as
+    /// [key - strip.begin][row - tile.begin].
     template <bool masked>
-    void probabilities(core::span tile, core::span rows, core::span keys) {
+    void probabilities(core::span tile, core::span rows, core::span strip, core::span keys) {
         const index_t row = rows.begin;
         const index_t stride = row_tile_;
         const index_t first = keys.begin - keys_.begin;
-        T* p_tile = p_ + first * stride + (row - tile.begin);
-        T* ds_tile = ds_ + first * stride + (row - tile.begin);
+        const index_t place = (keys.begin - strip.begin) * stride + (row - tile.begin);
+        T* p_tile = p_ + place;
+        T* ds_tile = ds_ + place;
         V lse2[width];
         V delta[width];
         V lane[width]; // row number in the panel
@@ -164,9 +169,10 @@ class machine {
                           });
     }
 
-    void add_gradients(core::span tile, core::span rows, core::span keys) {
+    void add_gradients(core::span tile, core::span rows, core::span strip, core::span keys) {
         const index_t first = keys.begin - keys_.begin;
-        const index_t place = first * row_tile_ - tile.begin; // of (keys.begin, row) in the score tiles, less row
+        // Of (keys.begin, row) in the score tiles, less row.
+        const index_t place = (keys.begin - strip.begin) * row_tile_ - tile.begin;
         const rows_of<T> p{p_ + place + rows.begin, row_tile_};
         const rows_of<T> ds{ds_ + place + rows.begin, row_tile_};
         add_rows(keys.size(), p, {head_.dout_rows + rows.begin * head_.dout_stride, head_.dout_stride}, rows.size(),
@@ -238,7 +244,6 @@ class machine {
     T scale2_;
     core::span keys_;
     key_data<T> key_;
-    bool partial_ = false;
 };
 
 } // namespace pantile::cpu::backward

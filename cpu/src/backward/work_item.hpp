@@ -22,10 +22,10 @@ struct rows_in_memory {
     const T* data;
     index_t stride;
 };
-/// In place where type and strides allow it, else through `copy`. With `whole_vectors` each row can be read to the end of
-/// its last vector.
+/// In place where type and strides allow it, else `rows` of it through `copy`. With `whole_vectors` each row can be read to
+/// the end of its last vector.
 template <class V>
-rows_in_memory<number_t<V>> bring_rows(const matrix_ref& from, index_t count, index_t dims, bool whole_vectors,
+rows_in_memory<number_t<V>> bring_rows(const matrix_ref& from, core::span rows, index_t dims, bool whole_vectors,
                                        number_t<V>* copy) {
     using T = number_t<V>;
     constexpr element own = sizeof(T) == 8 ? element::f64 : element::f32;
@@ -33,8 +33,23 @@ rows_in_memory<number_t<V>> bring_rows(const matrix_ref& from, index_t count, in
     if (from.type == own && from.col_stride == 1 && padded == dims) {
         return {static_cast<const T*>(from.data), from.row_stride};
     }
-    load_rows<V>(from, 0, count, dims, copy, padded);
+    load_rows<V>(from, rows.begin, rows.size(), dims, copy + rows.begin * padded, padded);
     return {copy, padded};
+}
+
+/// The keys of a chunk, in a batch that may end before it.
+inline core::span keys_of_chunk(const call& c, index_t batch, index_t chunk) {
+    const index_t k_len = c.problem.sequence_of(batch).k_len;
+    const index_t begin = core::min(chunk * c.chunk_keys, k_len);
+    return {begin, core::min(begin + c.chunk_keys, k_len)};
+}
+
+/// The rows that may see a key of the chunk, in whole panels: only they are prepared and only they add to dQ. Under a causal
+/// mask the last of many chunks needs few of them.
+inline core::span rows_of_chunk(const call& c, index_t batch, index_t chunk, index_t panel) {
+    const core::sequence sequence = c.problem.sequence_of(batch);
+    const core::span seers = c.problem.band_of(sequence).rows(c.problem.q_len, keys_of_chunk(c, batch, chunk));
+    return {seers.begin / panel * panel, core::round_up(seers.end, panel)};
 }
 
 /// One panel of dQᵀ, [dim][W], times scale, to dq. `rows`: W · head_dim numbers of scratch.
@@ -63,9 +78,8 @@ class work_item {
         batch_ = number % heads / c.problem.kv_heads;
         kv_head_ = number % c.problem.kv_heads;
         sequence_ = c.problem.sequence_of(batch_);
-        const index_t begin = core::min(chunk_ * c.chunk_keys, sequence_.k_len);
-        chunk_span_ = {begin, core::min(begin + c.chunk_keys, sequence_.k_len)};
-        band_ = c.problem.band_of(sequence_);
+        chunk_span_ = keys_of_chunk(c, batch_, chunk_);
+        rows_ = rows_of_chunk(c, batch_, chunk_, panel);
     }
 
     void run() {
@@ -93,9 +107,9 @@ class work_item {
     key_data<T> keys(core::span t) {
         const core::problem& p = call_.problem;
         const index_t first = chunk_span_.begin + t.begin;
-        const auto k = bring_rows<V>(matrix_of<T>(call_.k, batch_, kv_head_, first), t.size(), p.head_dim, false,
+        const auto k = bring_rows<V>(matrix_of<T>(call_.k, batch_, kv_head_, first), {0, t.size()}, p.head_dim, false,
                                      scratch_ + layout_.k);
-        const auto v = bring_rows<V>(matrix_of<T>(call_.v, batch_, kv_head_, first), t.size(), p.value_dim, false,
+        const auto v = bring_rows<V>(matrix_of<T>(call_.v, batch_, kv_head_, first), {0, t.size()}, p.value_dim, false,
                                      scratch_ + layout_.v);
         return {k.data,
                 k.stride,
@@ -112,10 +126,10 @@ class work_item {
 
     head_data<T> prepare(index_t h) {
         const core::problem& p = call_.problem;
-        const auto q =
-            bring_rows<V>(matrix_of<T>(call_.q, batch_, h, 0), p.q_len, p.head_dim, true, scratch_ + layout_.q);
+        const core::span rows{rows_.begin, core::min(rows_.end, p.q_len)};
+        const auto q = bring_rows<V>(matrix_of<T>(call_.q, batch_, h, 0), rows, p.head_dim, true, scratch_ + layout_.q);
         const auto dout =
-            bring_rows<V>(matrix_of<T>(call_.dout, batch_, h, 0), p.q_len, p.value_dim, true, scratch_ + layout_.dout);
+            bring_rows<V>(matrix_of<T>(call_.dout, batch_, h, 0), rows, p.value_dim, true, scratch_ + layout_.dout);
         head_data<T> head;
         head.q_rows = q.data;
         head.q_stride = q.stride;
@@ -129,15 +143,14 @@ class work_item {
         head.lse2 = scratch_ + layout_.lse2;
         head.delta = scratch_ + layout_.delta;
         head.dqt = scratch_ + layout_.dqt;
-        fill_zero(head.dqt, layout_.padded_rows * p.head_dim);
+        fill_zero(head.dqt + rows_.begin * p.head_dim, rows_.size() * p.head_dim);
         return head;
     }
 
     /// [row][dim] to [panel][dim][W], the last panel filled with zeros.
     void panels(const T* rows, index_t stride, index_t dims, T* to) const {
-        const index_t q_len = call_.problem.q_len;
-        for (index_t r = 0; r < q_len; r += panel) {
-            const index_t count = core::min(panel, q_len - r);
+        for (index_t r = rows_.begin; r < rows_.end; r += panel) {
+            const index_t count = core::min(panel, call_.problem.q_len - r);
             if (count < panel) fill_zero(to + r * dims, panel * dims);
             transpose_copy<V>(count, dims, rows + r * stride, stride, to + r * dims, panel, unscaled{});
         }
@@ -151,12 +164,13 @@ class work_item {
         constexpr T infinity = std::numeric_limits<T>::infinity();
         const T* lse = static_cast<const T*>(call_.lse.data) + batch_ * call_.lse.stride[0] + h * call_.lse.stride[1];
         const matrix_ref out = matrix_of<T>(call_.out, batch_, h, 0);
-        for (index_t i = 0; i < p.q_len; ++i) {
+        const index_t end = core::min(rows_.end, p.q_len);
+        for (index_t i = rows_.begin; i < end; ++i) {
             const T value = lse[i * call_.lse.stride[2]];
             lse2[i] = value == -infinity ? infinity : value * static_cast<T>(core::log2_e);
         }
         with_elements<T>(out.data, out.type, [&](const auto* data) PANTILE_INLINE {
-            for (index_t i = 0; i < p.q_len; ++i) {
+            for (index_t i = rows_.begin; i < end; ++i) {
                 const T* d = dout.data + i * dout.stride;
                 const auto* o = data + i * out.row_stride;
                 double sum[8] = {};
@@ -168,20 +182,23 @@ class work_item {
                     static_cast<T>(((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7])));
             }
         });
-        for (index_t i = p.q_len; i < layout_.padded_rows; ++i) {
+        for (index_t i = end; i < rows_.end; ++i) {
             lse2[i] = infinity;
             delta[i] = T(0);
         }
     }
 
-    void finish_dq(index_t h, const T* dqt) {
+    void finish_dq(index_t h, T* dqt) {
         const core::problem& p = call_.problem;
-        const index_t numbers = layout_.padded_rows * p.head_dim;
         if (call_.dq_partials != nullptr) {
+            const index_t numbers = layout_.padded_rows * p.head_dim;
             T* to = static_cast<T*>(call_.dq_partials) + ((chunk_ * p.batch + batch_) * p.q_heads + h) * numbers;
-            for (index_t i = 0; i < numbers; ++i) to[i] = dqt[i];
+            for (index_t i = rows_.begin * p.head_dim; i < rows_.end * p.head_dim; ++i) to[i] = dqt[i];
             return;
         }
+        // Rows that see no key at all have a gradient of 0.
+        fill_zero(dqt, rows_.begin * p.head_dim);
+        fill_zero(dqt + rows_.end * p.head_dim, (layout_.padded_rows - rows_.end) * p.head_dim);
         for (index_t r = 0; r < p.q_len; r += panel) {
             store_dq_panel<V>(call_, batch_, h, r, dqt + r * p.head_dim, scratch_ + layout_.rows_out);
         }
@@ -212,7 +229,7 @@ class work_item {
     index_t kv_head_ = 0;
     core::sequence sequence_;
     core::span chunk_span_;
-    core::band band_;
+    core::span rows_; // that see a key of the chunk, in whole panels
 };
 
 /// Second phase with several chunks: one panel of one query head, its partials summed in chunk order.
@@ -230,6 +247,8 @@ void reduce_dq_panel(const call& c, index_t number, std::byte* scratch) {
     T* sum = reinterpret_cast<T*>(scratch) + layout.rows_out;
     for (index_t i = 0; i < numbers; ++i) sum[i] = T(0);
     for (index_t chunk = 0; chunk < c.key_chunks; ++chunk) {
+        const core::span seers = rows_of_chunk(c, batch, chunk, panel);
+        if (row < seers.begin || row >= seers.end) continue;
         const T* from = static_cast<const T*>(c.dq_partials) +
                         ((chunk * p.batch + batch) * p.q_heads + h) * layout.padded_rows * p.head_dim +
                         row * p.head_dim;
