@@ -8,8 +8,8 @@
 ///     dV += P·dO,  dK += dS·Q    [key][dim]                                          products 3 and 4
 ///     dQᵀ += Kᵀ·dS               [dim][row]                                          product 5
 ///
-/// 10·rows·keys·dim operations (head dim = value dim). P and dS of a strip are written once and read twice, in L1. Of a key
-/// tile K and V are read, dK and dV read and written, in L2; Q and dO (rows and panels) and dQᵀ pass by once a key tile.
+/// 10·rows·keys·dim operations (head dim = value dim). P and dS of a strip are written once and read twice, in L1. K and V
+/// of a key tile are read, dK and dV read and written, in L2; Q, dO (rows and panels) and dQᵀ pass by once a key tile.
 /// The scale of dQ and dK is applied once, at the end.
 #pragma once
 
