@@ -418,7 +418,12 @@ void run_decode(const forward_call& call, const forward_work& work, const output
 /// whatever the rows, here about (d + e) · rows / lanes · 1.5 multiply-adds and additions.
 template <class V>
 constexpr forward_kernels decode_kernels_of() {
-    return {lanes<V>, core::max(lanes<V> / 2, 1), lanes<V>, decode_machine<V>::scratch_bytes, run_decode<V>};
+    constexpr index_t widest_row_tile = 256; // not used: there is one row tile
+    constexpr index_t key_tile = 256;        // what a tile costs once is spread; its K and V stay in L2
+    return {lanes<V>,      core::max(lanes<V> / 2, 1),
+            lanes<V>,      decode_machine<V>::scratch_bytes,
+            run_decode<V>, widest_row_tile,
+            key_tile};
 }
 
 } // namespace pantile::cpu
