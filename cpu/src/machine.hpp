@@ -185,8 +185,8 @@ class tile_machine {
         }
     }
 
-    /// K and V are used in place if they are in compute precision with contiguous rows; else the tile is converted once,
-    /// for all panels of the row tile.
+    /// K and V are used in place if they are in compute precision with contiguous rows (V: less than a page apart); else
+    /// the tile is copied once, for all panels of the row tile.
     void fetch_key(const core::key_tile& t) { near(k_, t.keys, call_.problem.head_dim, k_copy_, k_data_, k_stride_); }
     void fetch_value(const core::key_tile& t) {
         near(v_, t.keys, call_.problem.value_dim, v_copy_, v_data_, v_stride_);
@@ -277,7 +277,9 @@ class tile_machine {
         qt_ = memory.template take<T>(rows * p.head_dim);
         ot_ = memory.template take<T>(rows * p.value_dim);
         k_copy_ = in_place(call_.k) ? nullptr : memory.template take<T>(keys * copy_stride(p.head_dim));
-        v_copy_ = in_place(call_.v) ? nullptr : memory.template take<T>(keys * copy_stride(p.value_dim));
+        // P·V walks down the keys once for every few dims.
+        const bool v_in_place = in_place(call_.v) && !rows_far_apart<T>(call_.v.stride[2]);
+        v_copy_ = v_in_place ? nullptr : memory.template take<T>(keys * copy_stride(p.value_dim));
         return memory.used();
     }
 

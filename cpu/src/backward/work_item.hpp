@@ -30,7 +30,7 @@ rows_in_memory<number_t<V>> bring_rows(const matrix_ref& from, core::span rows, 
     using T = number_t<V>;
     constexpr element own = sizeof(T) == 8 ? element::f64 : element::f32;
     const index_t padded = whole_vectors ? core::round_up(dims, lanes<V>) : dims;
-    if (from.type == own && from.col_stride == 1 && padded == dims) {
+    if (from.type == own && from.col_stride == 1 && padded == dims && !rows_far_apart<T>(from.row_stride)) {
         return {static_cast<const T*>(from.data), from.row_stride};
     }
     load_rows<V>(from, rows.begin, rows.size(), dims, copy + rows.begin * padded, padded);
