@@ -205,6 +205,13 @@ std::vector<compared_value> compare_callgrind(const callgrind_counts& c, const a
              static_cast<double>(r.levels.back().read_misses - r.levels.back().allocating_misses), tolerance}};
 }
 
+std::vector<compared_value> compare_callgrind(const callgrind_counts& c, const experiment& e,
+                                              const panel_kernel& kernel, double tolerance) {
+    const kernel_lines r = run_panel_kernel(e, kernel, c.caches);
+    return {{"last-level read misses", static_cast<double>(c.last_read_misses),
+             static_cast<double>(r.levels.back().read_misses), tolerance}};
+}
+
 std::string compare_text(const std::vector<compared_value>& values) {
     std::vector<std::vector<std::string>> rows{{"", "measured", "predicted", "difference", ""}};
     for (const compared_value& v : values) {

@@ -19,6 +19,8 @@ struct compare_options {
     std::string callgrind;
     std::string kernel;
     double tolerance = 0.005;
+    index_t scratch = 0;
+    index_t lanes = 8;
     output out;
 };
 
@@ -28,6 +30,13 @@ std::string read_file(const std::string& path) {
     std::stringstream text;
     text << in.rdbuf();
     return text.str();
+}
+
+std::vector<compared_value> compare(const compare_options& o, const algorithm& a, const experiment& e) {
+    if (!o.ncu.empty()) return compare_ncu(parse_ncu(read_file(o.ncu)), o.kernel, a, e);
+    const callgrind_counts counted = parse_callgrind(read_file(o.callgrind), o.kernel);
+    if (o.scratch == 0) return compare_callgrind(counted, a, e, o.tolerance);
+    return compare_callgrind(counted, e, panel_kernel_of(e.what, e.plan, o.scratch, o.lanes), o.tolerance);
 }
 
 } // namespace
@@ -42,26 +51,29 @@ void add_compare(CLI::App& app, action& chosen) {
         "part of the names of the kernels (--ncu) or functions (--callgrind) that count, or 'this|that'  [all]");
     verb->add_option("--callgrind", o->callgrind, "an output file of callgrind, run with --cache-sim=yes");
     verb->add_option("--tolerance", o->tolerance, "with --callgrind: relative")->capture_default_str();
+    verb->add_option(
+        "--scratch", o->scratch,
+        "with --callgrind: bytes of a thread's scratch (explain's workspace_bytes); the lines are then those "
+        "of pantile's own CPU kernel, scratch included");
+    verb->add_option("--lanes", o->lanes, "with --scratch: fp32 numbers in a vector of the kernel")
+        ->capture_default_str();
     o->call.add_algorithm(*verb);
     o->call.add_sizes(*verb);
     verb->add_option("--tiles", o->call.tiles, "ROWSxKEYS of the kernel")->required();
     o->out.add(*verb);
-    verb->footer("Exit code 4 if a value is outside its tolerance.\n"
-                 "Examples:\n"
-                 "  ncu --csv --metrics l1tex__m_xbar2l1tex_read_bytes.sum,dram__bytes_read.sum PROGRAM > report.csv\n"
-                 "  pantile-sim compare --ncu report.csv --kernel flash -n 4096 -d 64 --heads 16 --tiles 128x128\n"
-                 "  pantile-sim compare --callgrind callgrind.out --kernel 'cpu::product|cpu::transpose' -n 2048 -d 64 "
-                 "--dtype fp32 "
-                 "--tiles 256x64");
+    verb->footer(
+        "Exit code 4 if a value is outside its tolerance.\n"
+        "Examples:\n"
+        "  ncu --csv --metrics l1tex__m_xbar2l1tex_read_bytes.sum,dram__bytes_read.sum PROGRAM > report.csv\n"
+        "  pantile-sim compare --ncu report.csv --kernel flash -n 4096 -d 64 --heads 16 --tiles 128x128\n"
+        "  pantile-sim compare --callgrind callgrind.out --kernel 'cpu::product|cpu::transpose' -n 2048 -d 64 \\\n"
+        "                      --dtype fp32 --tiles 256x64 --scratch 138688");
     verb->callback([o, &chosen] {
         chosen = [o] {
             if (o->ncu.empty() == o->callgrind.empty()) throw invalid_argument("give one of --ncu and --callgrind");
             const algorithm& a = find_algorithm(o->call.algorithm);
             const experiment e = o->call.make(a);
-            const std::vector<compared_value> values =
-                o->ncu.empty()
-                    ? compare_callgrind(parse_callgrind(read_file(o->callgrind), o->kernel), a, e, o->tolerance)
-                    : compare_ncu(parse_ncu(read_file(o->ncu)), o->kernel, a, e);
+            const std::vector<compared_value> values = compare(*o, a, e);
             o->out.print([&] { return compare_text(values); }, [&] { return compare_json(values); },
                          [&] { return compare_csv(values); });
             const bool within =

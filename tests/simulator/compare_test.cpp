@@ -86,6 +86,37 @@ TEST(compare, callgrind_files_are_summed_by_function) {
     EXPECT_FALSE(values[0].within());
 }
 
+cache_level level(const char* name, index_t bytes, index_t ways) {
+    cache_level l;
+    l.name = name;
+    l.bytes = bytes;
+    l.ways = ways;
+    return l;
+}
+
+// callgrind read 24,576 misses in the tile functions where K, V and scratch fit, and 139,264 where they thrash
+// (docs/io.md): Q, K and V once; Q once and K and V once for each of eight row tiles.
+TEST(compare, the_kernel_with_its_scratch_meets_callgrind) {
+    experiment e;
+    e.what = workload::square(2048, 64);
+    e.what.type = dtype::fp32;
+    e.plan = {256, 64, 1};
+    const panel_kernel kernel = panel_kernel_of(e.what, e.plan, 138688);
+    EXPECT_EQ(kernel.panel_rows, 16);
+    EXPECT_EQ(panel_kernel_of(e.what, e.plan, 3 * 138688).panel_rows, 64);
+    EXPECT_THROW(static_cast<void>(panel_kernel_of(e.what, e.plan, 100000)), invalid_argument);
+    const auto misses = [&](index_t bytes, index_t ways) {
+        const kernel_lines r = run_panel_kernel(e, kernel, {level("D1", 49152, 12), level("LL", bytes, ways)});
+        return r.levels.back().read_misses;
+    };
+    EXPECT_EQ(misses(index_t{1} << 22, 16), 24576);
+    EXPECT_EQ(misses(index_t{1} << 19, 16), 139264);
+    const auto cliff = static_cast<double>(misses(1179648, 9));
+    EXPECT_NEAR(112949 / cliff, 1, 0.005);
+    e.what.mask = causal();
+    EXPECT_THROW(static_cast<void>(run_panel_kernel(e, kernel, {level("LL", 65536, 16)})), invalid_argument);
+}
+
 TEST(trace, blocks_fill_the_lanes_and_slices_hold_every_byte) {
     const algorithm& fa2 = find_algorithm("fa2");
     experiment e;

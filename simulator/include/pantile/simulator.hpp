@@ -23,6 +23,7 @@
 /// plot.hpp          SVG plots
 /// reproduce.hpp     published figures beside ours
 /// cache.hpp         caches, line by line
+/// panel_kernel.hpp  the CPU machine's forward kernel, line by line
 /// l2.hpp            a cache shared by concurrent blocks
 /// trace.hpp         a run as a timeline
 /// compare.hpp       counters of real hardware beside ours
@@ -42,6 +43,7 @@
 #include <pantile/simulator/l2.hpp>
 #include <pantile/simulator/machine.hpp>
 #include <pantile/simulator/near_memory.hpp>
+#include <pantile/simulator/panel_kernel.hpp>
 #include <pantile/simulator/plot.hpp>
 #include <pantile/simulator/processor.hpp>
 #include <pantile/simulator/report.hpp>

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <pantile/simulator/cache.hpp>
+#include <pantile/simulator/panel_kernel.hpp>
 
 namespace pantile::simulator {
 
@@ -48,6 +49,10 @@ struct callgrind_counts {
 /// kernel's; the kernel's scratch is not part of the walk.
 [[nodiscard]] std::vector<compared_value> compare_callgrind(const callgrind_counts& c, const algorithm& a,
                                                             const experiment& e, double tolerance);
+
+/// The same against the kernel's own accesses, scratch included.
+[[nodiscard]] std::vector<compared_value> compare_callgrind(const callgrind_counts& c, const experiment& e,
+                                                            const panel_kernel& kernel, double tolerance);
 
 [[nodiscard]] std::string compare_text(const std::vector<compared_value>& values);
 [[nodiscard]] std::string compare_csv(const std::vector<compared_value>& values);
