@@ -78,24 +78,15 @@ struct store_masked_scores {
     }
 };
 
-/// O = O · factor + block: how a tile's own sum joins the sum of the earlier tiles. The first tile's is O.
+/// O = O · factor + block: how a tile's own sum joins the sum of the earlier tiles.
 template <class V>
 struct join_tile {
     number_t<V>* sums; ///< [dim][query]
     index_t stride;
     const number_t<V>* factor; ///< [query]
-    bool first;
 
     template <int rows, int vectors>
     PANTILE_INLINE void operator()(index_t m0, register_block<V, rows, vectors>& block) const {
-        if (first) {
-            unroll<rows>([&](auto m) PANTILE_INLINE {
-                unroll<vectors>([&](auto v) PANTILE_INLINE {
-                    block.at[m][v].store_aligned(sums + (m0 + m) * stride + v * lanes<V>);
-                });
-            });
-            return;
-        }
         unroll<vectors>([&](auto v) PANTILE_INLINE {
             const V scale = V::load_aligned(factor + v * lanes<V>);
             unroll<rows>([&](auto m) PANTILE_INLINE {
@@ -172,14 +163,21 @@ class tile_machine {
         return counting.allocate(nullptr);
     }
 
-    /// The statistics of the rows. A panel's Q is brought in when its first key tile comes.
+    /// Q of the rows, transposed: reads r·d numbers.
     void open(const core::row_tile& t) {
         rows_ = t.rows;
         partial_seen_ = false;
-        last_key_ = core::min(work_.seq.k_len, mask_.hi(rows_.end - 1));
+        const core::problem& p = call_.problem;
         for (index_t r = 0; r < rows_.size(); r += panel_rows) {
-            progress_[r / panel_rows] = panel_progress::untouched;
-            const index_t width = core::round_up(core::min(panel_rows, rows_.size() - r), n);
+            const index_t rows = core::min(panel_rows, rows_.size() - r);
+            const index_t width = core::round_up(rows, n);
+            T* q = q_panel(r);
+            if (rows < width) {
+                for (index_t i = 0; i < width * p.head_dim; i += n) softmax::start().sum.store_aligned(q + i);
+            }
+            load_transposed<V>(q_, rows_.begin + r, rows, p.head_dim, q_factor_, q, width);
+            T* o = o_panel(r);
+            for (index_t i = 0; i < width * p.value_dim; i += n) softmax::start().sum.store_aligned(o + i);
             for (index_t i = 0; i < width; i += n) {
                 softmax::start().max.store_aligned(max_ + r + i);
                 softmax::start().sum.store_aligned(sum_ + r + i);
@@ -198,9 +196,7 @@ class tile_machine {
     void score(const core::key_tile& t, core::full_tile) {
         for (index_t r = 0; r < rows_.size(); r += panel_rows) {
             const index_t rows = core::min(panel_rows, rows_.size() - r);
-            const bool first = start_panel(r);
-            with_width(rows, [&](auto vectors) PANTILE_INLINE { visit_full<vectors>(r, t.keys.size(), first); });
-            if (t.keys.end >= last_key_) finish_panel(r);
+            with_width(rows, [&](auto vectors) PANTILE_INLINE { visit_full<vectors>(r, t.keys.size()); });
         }
     }
 
@@ -214,18 +210,24 @@ class tile_machine {
             const core::span first = within(t.keys, mask_.lo(mine.begin), mask_.hi(mine.begin));
             const core::span last = within(t.keys, mask_.lo(mine.end - 1), mask_.hi(mine.end - 1));
             if (last.end <= first.begin) continue;
-            const bool is_first = start_panel(r);
-            with_width(rows, [&](auto vectors)
-                                 PANTILE_INLINE { visit_partial<vectors>(r, mine, t.keys, first, last, is_first); });
-            if (t.keys.end >= last_key_) finish_panel(r);
+            with_width(rows,
+                       [&](auto vectors) PANTILE_INLINE { visit_partial<vectors>(r, mine, t.keys, first, last); });
         }
     }
 
     void accumulate(const core::key_tile&) {} // done by score, panel by panel
 
     void close() {
+        const core::problem& p = call_.problem;
+        const matrix_ref out = matrix_of<T>(to_.out, work_.batch, work_.head, work_.seq.q_begin);
+        const bool partial_result = to_.max.data != nullptr;
         for (index_t r = 0; r < rows_.size(); r += panel_rows) {
-            if (progress_[r / panel_rows] != panel_progress::finished) finish_panel(r);
+            const index_t rows = core::min(panel_rows, rows_.size() - r);
+            const index_t width = core::round_up(rows, n);
+            for (index_t i = 0; i < width; ++i) {
+                factor_[i] = partial_result ? T(1) : core::finish_factor(state(r + i));
+            }
+            store_transposed<V>(o_panel(r), width, factor_, out, rows_.begin + r, rows, p.value_dim);
         }
         for (index_t i = 0; i < rows_.size(); ++i) {
             if (to_.lse.data != nullptr) put(to_.lse, i, core::finish_lse(state(i)));
@@ -257,41 +259,6 @@ class tile_machine {
   private:
     explicit tile_machine(const forward_call& call) : call_(call) {}
 
-    enum class panel_progress : unsigned char { untouched, started, finished };
-
-    /// Before a panel's visit: is this its first? Then brings in its Q, transposed, to be used at once: w·d numbers.
-    bool start_panel(index_t r) {
-        panel_progress& progress = progress_[r / panel_rows];
-        if (progress == panel_progress::started) return false;
-        progress = panel_progress::started;
-        const core::problem& p = call_.problem;
-        const index_t rows = core::min(panel_rows, rows_.size() - r);
-        const index_t width = core::round_up(rows, n);
-        T* q = q_panel(r);
-        if (rows < width) fill_zero(q, width * p.head_dim);
-        load_transposed<V>(q_, rows_.begin + r, rows, p.head_dim, q_factor_, q, width);
-        return true;
-    }
-
-    /// Stores a panel's rows of the output: right after its visit of the last key tile, while Oᵀ is still in L1.
-    void finish_panel(index_t r) {
-        const core::problem& p = call_.problem;
-        const index_t rows = core::min(panel_rows, rows_.size() - r);
-        const index_t width = core::round_up(rows, n);
-        panel_progress& progress = progress_[r / panel_rows];
-        if (progress == panel_progress::untouched) fill_zero(o_panel(r), width * p.value_dim);
-        progress = panel_progress::finished;
-        const bool partial_result = to_.max.data != nullptr;
-        for (index_t i = 0; i < width; ++i) factor_[i] = partial_result ? T(1) : core::finish_factor(state(r + i));
-        store_transposed<V>(o_panel(r), width, factor_,
-                            matrix_of<T>(to_.out, work_.batch, work_.head, work_.seq.q_begin), rows_.begin + r, rows,
-                            p.value_dim);
-    }
-
-    static void fill_zero(T* x, index_t count) {
-        for (index_t i = 0; i < count; i += n) V(T(0)).store_aligned(x + i);
-    }
-
     index_t allocate(std::byte* scratch) {
         const core::problem& p = call_.problem;
         const index_t rows = core::round_up(core::min(call_.plan.row_tile, core::max(p.q_len, 1)), n);
@@ -307,7 +274,6 @@ class tile_machine {
         max_ = memory.template take<T>(rows);
         sum_ = memory.template take<T>(rows);
         suspects_ = memory.template take<T>(rows);
-        progress_ = memory.template take<panel_progress>(core::ceil_div(rows, panel_rows));
         qt_ = memory.template take<T>(rows * p.head_dim);
         ot_ = memory.template take<T>(rows * p.value_dim);
         k_copy_ = in_place(call_.k) ? nullptr : memory.template take<T>(keys * copy_stride(p.head_dim));
@@ -359,7 +325,7 @@ class tile_machine {
     }
 
     template <int vectors>
-    void visit_full(index_t r, index_t keys, bool first) {
+    void visit_full(index_t r, index_t keys) {
         constexpr index_t width = vectors * n;
         start_tile<vectors>();
         product<V, vectors>(keys, rows_of<T>{k_data_, k_stride_}, vectors_of<T>{q_panel(r), width},
@@ -368,7 +334,7 @@ class tile_machine {
         exponentiate<V, vectors>(scores_, width, 0, keys, exponent_scale_, reference_, tile_sum_);
         add_sums<vectors>(r);
         product<V, vectors>(call_.problem.value_dim, columns_of<T>{v_data_, v_stride_}, vectors_of<T>{scores_, width},
-                            whole_sum{keys}, join_tile<V>{o_panel(r), width, factor_, first});
+                            whole_sum{keys}, join_tile<V>{o_panel(r), width, factor_});
     }
 
     /// Keys are counted from the first key of the tile. Vector v of the panel needs the keys below end[v]; those from
@@ -378,7 +344,7 @@ class tile_machine {
     ///     pairs      | compared  |   all visible  | compared: vectors 0 …, 1 …, 2 … |
     template <int vectors>
     void visit_partial(index_t r, const core::span& rows, const core::span& tile, const core::span& first,
-                       const core::span& last, bool is_first) {
+                       const core::span& last) {
         constexpr index_t width = vectors * n;
         const index_t origin = tile.begin;
         const index_t begin = first.begin - origin;
@@ -411,7 +377,7 @@ class tile_machine {
         for (index_t v = 0; v < vectors; ++v) length[v] = end[v] - begin;
         product<V, vectors>(call_.problem.value_dim, columns_of<T>{v_data_ + begin * v_stride_, v_stride_},
                             vectors_of<T>{scores_ + begin * width, width}, staircase_sum{length},
-                            join_tile<V>{o_panel(r), width, factor_, is_first});
+                            join_tile<V>{o_panel(r), width, factor_});
     }
 
     /// Scores of the keys [begin, end) for the vectors from `skip` on, hidden pairs at minus infinity.
@@ -477,7 +443,6 @@ class tile_machine {
     T q_factor_ = T(1);
     T exponent_scale_ = T(1); // |scale| · log2(e)
     core::span rows_;
-    index_t last_key_ = 0; // one past the last key that a row of the tile sees
     bool partial_seen_ = false;
 
     const T* k_data_ = nullptr; // the current key tile
@@ -494,9 +459,8 @@ class tile_machine {
     T* end_visible_ = nullptr;
     T* max_ = nullptr; // [query] of the row tile
     T* sum_ = nullptr;
-    T* suspects_ = nullptr;              // not 0: a row to walk again
-    panel_progress* progress_ = nullptr; // [panel of the row tile]
-    T* qt_ = nullptr;                    // a panel's [dim][query] after the other
+    T* suspects_ = nullptr; // not 0: a row to walk again
+    T* qt_ = nullptr;       // a panel's [dim][query] after the other
     T* ot_ = nullptr;
     T* k_copy_ = nullptr; // [key][dim], or null: K is used in place
     T* v_copy_ = nullptr;
