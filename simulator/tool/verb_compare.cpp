@@ -18,6 +18,7 @@ struct compare_options {
     std::string ncu;
     std::string callgrind;
     std::string kernel;
+    std::string launch;
     double tolerance = 0.005;
     index_t scratch = 0;
     index_t lanes = 8;
@@ -33,7 +34,15 @@ std::string read_file(const std::string& path) {
 }
 
 std::vector<compared_value> compare(const compare_options& o, const algorithm& a, const experiment& e) {
-    if (!o.ncu.empty()) return compare_ncu(parse_ncu(read_file(o.ncu)), o.kernel, a, e);
+    if (!o.ncu.empty()) {
+        std::vector<ncu_kernel> launches = parse_ncu(read_file(o.ncu));
+        if (!o.launch.empty()) {
+            const auto other = [&](const ncu_kernel& k) { return k.id != o.launch; };
+            launches.erase(std::remove_if(launches.begin(), launches.end(), other), launches.end());
+            if (launches.empty()) throw invalid_argument("ncu: there is no launch " + o.launch);
+        }
+        return compare_ncu(launches, o.kernel, a, e);
+    }
     const callgrind_counts counted = parse_callgrind(read_file(o.callgrind), o.kernel);
     if (o.scratch == 0) return compare_callgrind(counted, a, e, o.tolerance);
     return compare_callgrind(counted, e, panel_kernel_of(e.what, e.plan, o.scratch, o.lanes), o.tolerance);
@@ -49,6 +58,7 @@ void add_compare(CLI::App& app, action& chosen) {
     verb->add_option(
         "--kernel", o->kernel,
         "part of the names of the kernels (--ncu) or functions (--callgrind) that count, or 'this|that'  [all]");
+    verb->add_option("--launch", o->launch, "with --ncu: only the launch with this ID");
     verb->add_option("--callgrind", o->callgrind, "an output file of callgrind, run with --cache-sim=yes");
     verb->add_option("--tolerance", o->tolerance, "with --callgrind: relative")->capture_default_str();
     verb->add_option(

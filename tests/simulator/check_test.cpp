@@ -10,7 +10,11 @@ namespace {
 
 TEST(check, every_algorithm_matches_its_closed_form_on_ragged_cases) {
     const check_result r = check(algorithms(), 1000, 20);
-    EXPECT_EQ(r.cases, 15000);
+    index_t passes = 0;
+    for (const algorithm* a : algorithms())
+        passes += (a->has(pass::forward) ? 1 : 0) + (a->has(pass::backward) ? 1 : 0);
+    EXPECT_GE(passes, 15);
+    EXPECT_EQ(r.cases, 1000 * passes);
     EXPECT_TRUE(r.mismatches.empty()) << r.mismatches.front();
 }
 
