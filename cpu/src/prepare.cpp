@@ -36,6 +36,19 @@ void allow_splits(core::machine_limits& m, const core::problem& p, index_t heads
     m.max_splits = core::ceil_div(wanted_works, core::max(p.batch * heads, 1));
 }
 
+/// OpenMP's choice, but no more threads than there is work for: waking one takes as long as about a million operations.
+/// Reading counts, too: a number from memory takes as long as some 16 operations.
+index_t choose_threads(const core::problem& p) {
+    constexpr double least_work = 1e6;
+    const auto dims = static_cast<double>(p.head_dim + p.value_dim);
+    const double operations =
+        2.0 * static_cast<double>(p.batch * p.q_heads) * static_cast<double>(p.q_len) * dims; // a key
+    const double numbers = static_cast<double>(p.batch * p.kv_heads) * dims;                  // a key
+    const double work = (operations + 16 * numbers) * static_cast<double>(p.k_len);
+    const index_t most = omp_get_max_threads();
+    return work < static_cast<double>(most) * least_work ? 1 + static_cast<index_t>(work / least_work) : most;
+}
+
 } // namespace
 
 prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
@@ -58,7 +71,7 @@ prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& 
     r.call.q = q;
     r.call.k = k;
     r.call.v = v;
-    const index_t wanted = o.threads > 0 ? o.threads : omp_get_max_threads();
+    const index_t wanted = o.threads > 0 ? o.threads : choose_threads(p);
     core::machine_limits limits = limits_of(*r.forward, r.number_bytes);
     if (p.q_len <= r.forward->panel_rows) allow_splits(limits, p, r.heads());
     tile_plan plan = core::choose_plan(p, limits, requested, wanted);

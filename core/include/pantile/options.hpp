@@ -46,7 +46,7 @@ struct options {
     /// Keys that count in each batch, 0 … k_len; empty: all of them. The rest (padding, an unfilled cache) is never read.
     std::span<const index_t> key_lengths{};
     bool accumulate = false; ///< backward adds to dq, dk, dv instead of overwriting them
-    int threads = 0;         ///< 0: what OpenMP would use (OMP_NUM_THREADS)
+    int threads = 0;         ///< 0: what OpenMP would use (OMP_NUM_THREADS), fewer where there is little work
     pantile::isa isa = isa::automatic;
     std::optional<tile_plan> plan{}; ///< tile sizes to use instead of the chosen ones; 0 in a field: the chosen one
     /// Memory to work in, at least explain(…).workspace_bytes; empty: the library keeps scratch of its own per thread.
