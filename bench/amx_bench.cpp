@@ -16,11 +16,15 @@ namespace {
 using pantile::bfloat16;
 using pantile::index_t;
 
+/// Drawn from a table of normal numbers: much faster than drawing each.
 std::vector<bfloat16> normal_numbers(index_t count, unsigned seed) {
+    constexpr std::size_t drawn = 1 << 16;
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
+    std::vector<bfloat16> table(drawn);
+    for (bfloat16& value : table) value = bfloat16(normal(random));
     std::vector<bfloat16> x(static_cast<std::size_t>(count));
-    for (bfloat16& value : x) value = bfloat16(normal(random));
+    for (bfloat16& value : x) value = table[random() % drawn];
     return x;
 }
 

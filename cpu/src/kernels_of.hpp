@@ -4,6 +4,7 @@
 
 #include "backward/work_item.hpp"
 #include "decode/machine.hpp"
+#include "machine.hpp"
 
 namespace pantile::cpu {
 

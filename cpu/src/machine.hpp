@@ -11,29 +11,12 @@
 /// A (panel, key tile) step does 2·c·w·(d + e) FLOP and moves c·(d + e) + w·(d + 2e) numbers between L2 and L1.
 #pragma once
 
-#include <limits>
-
-#include <pantile/core/online_softmax.hpp>
-#include <pantile/core/walk.hpp>
-
-#include "kernels.hpp"
-#include "micro/exp2.hpp"
+#include "arena.hpp"
 #include "micro/product.hpp"
+#include "row_tile.hpp"
 #include "tile_io.hpp"
 
 namespace pantile::cpu {
-
-/// The online softmax on vectors, one row a lane.
-template <class V>
-struct vector_ops {
-    using value = V;
-    using T = number_t<V>;
-    static PANTILE_INLINE V lowest() { return V(-std::numeric_limits<T>::infinity()); }
-    static PANTILE_INLINE V zero() { return V(T(0)); }
-    static PANTILE_INLINE V max(const V& a, const V& b) { return xsimd::max(a, b); }
-    static PANTILE_INLINE V exp2(const V& x) { return cpu::power_of_two(x); }
-    static PANTILE_INLINE V finite_or_zero(const V& x) { return xsimd::select(x == lowest(), zero(), x); }
-};
 
 /// Stores a block of scores and folds it into the column maxima.
 template <class V>
@@ -119,23 +102,6 @@ PANTILE_INLINE inline void exponentiate(number_t<V>* scores, index_t stride, ind
     unroll<vectors>([&](auto v) PANTILE_INLINE { total[v].store_aligned(sums + v * lanes<V>); });
 }
 
-/// Hands out aligned pieces of a thread's scratch; with no memory behind it, it only counts.
-class arena {
-  public:
-    explicit PANTILE_INLINE arena(std::byte* base) : base_(base) {}
-    template <class T>
-    PANTILE_INLINE T* take(index_t count) {
-        const index_t at = used_;
-        used_ += core::round_up(count * static_cast<index_t>(sizeof(T)), 64);
-        return base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + at);
-    }
-    PANTILE_INLINE index_t used() const { return used_; }
-
-  private:
-    std::byte* base_;
-    index_t used_ = 0;
-};
-
 template <class V>
 class tile_machine {
     using T = number_t<V>;
@@ -152,9 +118,8 @@ class tile_machine {
         k_ = matrix_of<T>(call.k, work.batch, kv_head, work.seq.k_begin);
         v_ = matrix_of<T>(call.v, work.batch, kv_head, work.seq.k_begin);
         // The sign of the scale, and a scale of 0, go into Q; its magnitude goes into the exponent.
-        const double magnitude = p.scale < 0 ? -p.scale : p.scale;
         q_factor_ = p.scale < 0 ? T(-1) : p.scale > 0 ? T(1) : T(0);
-        exponent_scale_ = static_cast<T>(p.scale == 0 ? core::log2_e : magnitude * core::log2_e);
+        exponent_scale_ = static_cast<T>(exponent_scale_of(p));
         allocate(scratch);
     }
 
@@ -229,11 +194,7 @@ class tile_machine {
             }
             store_transposed<V>(o_panel(r), width, factor_, out, rows_.begin + r, rows, p.value_dim);
         }
-        for (index_t i = 0; i < rows_.size(); ++i) {
-            if (to_.lse.data != nullptr) put(to_.lse, i, core::finish_lse(state(i)));
-            if (to_.max.data != nullptr) put(to_.max, i, state(i).max);
-            if (to_.sum.data != nullptr) put(to_.sum, i, state(i).sum);
-        }
+        store_statistics(to_, work_, rows_, max_, sum_);
     }
 
     /// After close: are there rows whose output is not finite and may owe that to pairs that they do not see (0 · NaN of
@@ -292,17 +253,6 @@ class tile_machine {
     T* q_panel(index_t r) const { return qt_ + r * call_.problem.head_dim; }
     T* o_panel(index_t r) const { return ot_ + r * call_.problem.value_dim; }
     core::softmax_state<T> state(index_t i) const { return {max_[i], sum_[i]}; }
-
-    void put(const row_ref& to, index_t i, T x) const {
-        T* p = static_cast<T*>(to.data);
-        p[work_.batch * to.stride[0] + work_.head * to.stride[1] +
-          (work_.seq.q_begin + rows_.begin + i) * to.stride[2]] = x;
-    }
-
-    static core::span within(const core::span& tile, index_t lo, index_t hi) {
-        const index_t begin = core::clamp(lo, tile.begin, tile.end);
-        return {begin, core::clamp(hi, begin, tile.end)};
-    }
 
     void near(const matrix_ref& from, const core::span& keys, index_t dim, T* copy, const T*& data, index_t& stride) {
         if (copy == nullptr) {
@@ -466,25 +416,10 @@ class tile_machine {
     T* v_copy_ = nullptr;
 };
 
-/// One row tile, start to end. Rows whose output is not finite although hidden pairs took part are walked again one by
-/// one: a row alone touches no key that it does not see, and adds in the same order.
-template <class V>
-void run_forward(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch) {
-    tile_machine<V> machine(call, work, to, scratch);
-    const core::schedule tiles(call.problem, work.seq, call.plan);
-    core::walk::forward(machine, tiles, work.row_tile);
-    if (!machine.find_suspects()) return;
-    const core::span rows = tiles.rows(work.row_tile);
-    const core::schedule single(work.seq, tiles.mask, 1, call.plan.key_tile);
-    for (index_t i = rows.begin; i < rows.end; ++i) {
-        if (machine.is_suspect(i - rows.begin)) core::walk::forward(machine, single, i);
-    }
-}
-
 template <class V>
 constexpr forward_kernels forward_kernels_of() {
     return {lanes<V>, lanes<V> * panel_vectors<V>, block_rows<V, panel_vectors<V>>, tile_machine<V>::scratch_bytes,
-            run_forward<V>};
+            run_row_tile<tile_machine<V>>};
 }
 
 } // namespace pantile::cpu

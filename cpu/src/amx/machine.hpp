@@ -26,9 +26,11 @@
 /// the log-sum-exp keeps the precision of fp32. The unit takes subnormal inputs as zero.
 #pragma once
 
-#include "../machine.hpp"
+#include "../arena.hpp"
+#include "../row_tile.hpp"
 #include "exponentials.hpp"
 #include "pack.hpp"
+#include "visits.hpp"
 
 namespace pantile::cpu::amx {
 
@@ -37,7 +39,6 @@ class tile_machine {
     using V = typename Unit::vector;
     static constexpr index_t n = lanes<V>;
     static constexpr int vectors = panel_rows / lanes<V>; // a row of 32 queries
-    static constexpr index_t block_scores = block_keys * score_stride;
     using softmax = core::online_softmax<vector_ops<V>>;
 
   public:
@@ -48,8 +49,7 @@ class tile_machine {
         q_ = matrix_of<float>(call.q, work.batch, work.head, work.seq.q_begin);
         k_ = matrix_of<float>(call.k, work.batch, kv_head, work.seq.k_begin);
         v_ = matrix_of<float>(call.v, work.batch, kv_head, work.seq.k_begin);
-        const double magnitude = p.scale < 0 ? -p.scale : p.scale;
-        exponent_scale_ = static_cast<float>(p.scale == 0 ? core::log2_e : magnitude * core::log2_e);
+        exponent_scale_ = static_cast<float>(exponent_scale_of(p));
         measure();
         allocate(scratch);
     }
@@ -123,11 +123,7 @@ class tile_machine {
             store_transposed<V>(o_panel(u), panel_rows, reference_, out, rows_.begin + r,
                                 core::min(panel_rows, rows_.size() - r), p.value_dim);
         }
-        for (index_t i = 0; i < rows_.size(); ++i) {
-            if (to_.lse.data != nullptr) put(to_.lse, i, core::finish_lse(state(i)));
-            if (to_.max.data != nullptr) put(to_.max, i, state(i).max);
-            if (to_.sum.data != nullptr) put(to_.sum, i, state(i).sum);
-        }
+        store_statistics(to_, work_, rows_, max_, sum_);
     }
 
     /// As cpu::tile_machine has them: rows whose output is not finite and may owe that to pairs that they do not see.
@@ -162,7 +158,7 @@ class tile_machine {
         const index_t keys = core::round_up(core::min(call_.plan.key_tile, core::max(p.k_len, 1)), block_keys);
         const index_t pad = core::max(head_pad_, value_pad_);
         arena memory(scratch);
-        scores_ = memory.template take<float>(keys * score_stride);
+        scores_ = memory.template take<float>(core::min(keys, part_blocks * block_keys) * score_stride);
         for (float*& block : product_) block = memory.template take<float>(32 * panel_rows);
         for (float*& factor : factor_) factor = memory.template take<float>(panel_rows);
         tile_max_ = memory.template take<float>(panel_rows);
@@ -188,12 +184,6 @@ class tile_machine {
     float* o_panel(index_t u) const { return ot_ + u * panel_rows * value_pad_; }
     core::softmax_state<float> state(index_t i) const { return {max_[i], sum_[i]}; }
 
-    void put(const row_ref& to, index_t i, float x) const {
-        float* p = static_cast<float*>(to.data);
-        p[work_.batch * to.stride[0] + work_.head * to.stride[1] +
-          (work_.seq.q_begin + rows_.begin + i) * to.stride[2]] = x;
-    }
-
     /// Does key j of the tile exist, and does some row of the row tile see it, as far as the band's ends tell?
     bool is_seen(const core::key_tile& t, index_t j) const {
         const index_t key = t.keys.begin + j;
@@ -217,38 +207,29 @@ class tile_machine {
         pack_column_pairs<V>(staging_, head_pad_, qt_ + r * head_pad_);
     }
 
-    /// The first panel from number `u` on that sees keys of the tile; the memory it may use is number `turn` of two.
-    panel_visit next_visit(const core::key_tile& t, index_t u, index_t turn) const {
-        for (; u < panels_; ++u) {
-            const core::span mine = rows_of_panel(u);
-            const index_t begin = core::max(mask_.lo(mine.begin), t.keys.begin);
-            const index_t end = core::min(mask_.hi(mine.end - 1), t.keys.end);
-            if (end <= begin) continue;
-            return {u, (begin - t.keys.begin) / block_keys, core::ceil_div(end - t.keys.begin, block_keys),
-                    scores_ + turn % 2 * panel_rows, factor_[turn % 2]};
-        }
-        return {};
-    }
-    core::span rows_of_panel(index_t u) const {
-        const index_t first = rows_.begin + u * panel_rows;
-        return {first, core::min(first + panel_rows, rows_.end)};
-    }
-
     /// Every panel of the row tile against one key tile, matrix unit and vectors overlapping as drawn above.
     void visit_panels(const core::key_tile& t) {
+        visits order(mask_, rows_, t.keys);
         index_t turn = 0;
+        // Two visits are under way: each has memory of its own.
+        const auto next = [&]() PANTILE_INLINE {
+            panel_visit v = order.next();
+            v.scores = scores_ + turn % 2 * panel_rows;
+            v.factor = factor_[turn++ % 2];
+            return v;
+        };
         panel_visit before;
-        panel_visit now = next_visit(t, 0, turn);
+        panel_visit now = next();
         if (!now.any()) return;
         idle nothing;
         scores(t, now, nothing);
         while (now.any()) {
             fold(t, now);
-            const panel_visit after = next_visit(t, now.panel + 1, ++turn);
+            const panel_visit after = next();
             // A few steps stay for the end: they cover the wait for the last block of scores.
             const index_t slots = (value_slots(before) + score_slots(after)) * 17 / 16 + 4;
-            exponentials<Unit> work(now.scores + now.first * block_scores, now.blocks() * block_keys / 2,
-                                    exponent_scale_, reference_, slots);
+            exponentials<Unit> work(now.block(now.first), now.blocks() * block_keys / 2, exponent_scale_, reference_,
+                                    slots);
             if (before.any()) values(before, work);
             if (after.any()) scores(t, after, work);
             work.finish(tile_sum_);
@@ -267,7 +248,6 @@ class tile_machine {
     /// Scores of a panel, and the maxima of all blocks but the last. `work` gets a slot after every tile product.
     template <class Work>
     PANTILE_INLINE void scores(const core::key_tile& t, const panel_visit& v, Work& work) {
-        note_visible_keys(t, v);
         unroll<vectors>([&](auto i) PANTILE_INLINE { softmax::start().max.store_aligned(tile_max_ + i * n); });
         const bfloat16* q = q_panel(v.panel);
         const index_t k_stride = head_pad_ * 2;
@@ -293,7 +273,7 @@ class tile_machine {
             }
             // Before the stores: these loads would wait for them, by the address rule that score_stride names.
             if (b > v.first) fold_maxima(t, v, b - 1);
-            store_tiles<2>(v.scores + b * block_scores, score_stride);
+            store_tiles<2>(v.block(b), score_stride);
         }
     }
 
@@ -321,7 +301,7 @@ class tile_machine {
             unit_.template zero<3>();
         }
         for (index_t b = v.first; b < v.last; ++b) {
-            const float* p = v.scores + b * block_scores;
+            const float* p = v.block(b);
             const bfloat16* values = vt_ + (b * value_pad_ + x * 16) * block_keys;
             unit_.template load<4>(values, 64);
             unit_.template load<6>(p, 2 * score_stride * 4);
@@ -368,12 +348,15 @@ class tile_machine {
 
     /// Block b into the panel's maxima; hidden pairs become minus infinity first.
     PANTILE_INLINE void fold_maxima(const core::key_tile& t, const panel_visit& v, index_t b) {
-        const core::span mine = rows_of_panel(v.panel);
+        const core::span mine = visits::rows_of(rows_, v.panel);
         const index_t begin = t.keys.begin + b * block_keys;
         const index_t end = begin + block_keys;
         const bool whole = end <= t.keys.end && mask_.lo(mine.end - 1) <= begin && mask_.hi(mine.begin) >= end;
-        float* row = v.scores + b * block_scores;
-        if (!whole) hide(row, b * block_keys);
+        float* row = v.block(b);
+        if (!whole) {
+            note_visible_keys(t, v);
+            hide(row, b * block_keys);
+        }
         V even[vectors];
         V odd[vectors];
         unroll<vectors>([&](auto i) PANTILE_INLINE { even[i] = odd[i] = V::load_aligned(tile_max_ + i * n); });
@@ -403,7 +386,7 @@ class tile_machine {
     /// where they are exact.
     void note_visible_keys(const core::key_tile& t, const panel_visit& v) {
         constexpr index_t far = index_t{1} << 23;
-        const index_t at = rows_of_panel(v.panel).begin + mask_.offset - t.keys.begin;
+        const index_t at = visits::rows_of(rows_, v.panel).begin + mask_.offset - t.keys.begin;
         for (index_t i = 0; i < panel_rows; ++i) {
             first_visible_[i] = static_cast<float>(core::clamp(at + i - mask_.left, -far, far));
             end_visible_[i] = static_cast<float>(core::clamp(at + i + mask_.right + 1, -far, t.keys.size()));
@@ -466,25 +449,6 @@ class tile_machine {
 };
 
 template <class Unit>
-index_t scratch_bytes(const forward_call& call) {
-    return tile_machine<Unit>::scratch_bytes(call);
-}
-
-/// One row tile, start to end; then, one by one, the rows that hidden pairs may have spoilt (see cpu::run_forward).
-template <class Unit>
-void run_forward(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch) {
-    tile_machine<Unit> machine(call, work, to, scratch);
-    const core::schedule tiles(call.problem, work.seq, call.plan);
-    core::walk::forward(machine, tiles, work.row_tile);
-    if (!machine.find_suspects()) return;
-    const core::span rows = tiles.rows(work.row_tile);
-    const core::schedule single(work.seq, tiles.mask, 1, call.plan.key_tile);
-    for (index_t i = rows.begin; i < rows.end; ++i) {
-        if (machine.is_suspect(i - rows.begin)) core::walk::forward(machine, single, i);
-    }
-}
-
-template <class Unit>
 constexpr forward_kernels forward_kernels_of() {
     forward_kernels k;
     k.lanes = panel_rows;
@@ -493,8 +457,8 @@ constexpr forward_kernels forward_kernels_of() {
     k.max_row_tile = 1024;
     k.max_key_tile = 384;
     k.far_bytes = 2 << 20; // every processor with AMX has as much
-    k.scratch_bytes = scratch_bytes<Unit>;
-    k.run = run_forward<Unit>;
+    k.scratch_bytes = tile_machine<Unit>::scratch_bytes;
+    k.run = run_row_tile<tile_machine<Unit>>;
     return k;
 }
 

@@ -15,7 +15,9 @@
 /// goes through a copy of c·max(d, e) numbers.
 #pragma once
 
-#include "../machine.hpp"
+#include "../arena.hpp"
+#include "../row_tile.hpp"
+#include "../tile_io.hpp"
 #include "dots.hpp"
 #include "values.hpp"
 
@@ -39,7 +41,7 @@ class decode_machine {
         k_ = matrix_of<T>(call.k, work.batch, work.head, work.seq.k_begin);
         v_ = matrix_of<T>(call.v, work.batch, work.head, work.seq.k_begin);
         factor_of_q_ = p.scale < 0 ? T(-1) : p.scale > 0 ? T(1) : T(0);
-        exponent_scale_ = static_cast<T>((p.scale < 0 ? -p.scale : p.scale > 0 ? p.scale : 1.0) * core::log2_e);
+        exponent_scale_ = static_cast<T>(exponent_scale_of(p));
         allocate(scratch);
     }
 

@@ -1,0 +1,70 @@
+/// \file
+/// What the machines that work on a tile of rows have in common, whatever computes their products.
+#pragma once
+
+#include <limits>
+
+#include <pantile/core/online_softmax.hpp>
+#include <pantile/core/walk.hpp>
+
+#include "kernels.hpp"
+#include "micro/exp2.hpp"
+
+namespace pantile::cpu {
+
+/// The online softmax on vectors, one row a lane.
+template <class V>
+struct vector_ops {
+    using value = V;
+    using T = number_t<V>;
+    static PANTILE_INLINE V lowest() { return V(-std::numeric_limits<T>::infinity()); }
+    static PANTILE_INLINE V zero() { return V(T(0)); }
+    static PANTILE_INLINE V max(const V& a, const V& b) { return xsimd::max(a, b); }
+    static PANTILE_INLINE V exp2(const V& x) { return cpu::power_of_two(x); }
+    static PANTILE_INLINE V finite_or_zero(const V& x) { return xsimd::select(x == lowest(), zero(), x); }
+};
+
+/// Factor of a score in the exponent of 2. The sign of the scale, and a scale of 0, go into Q instead.
+PANTILE_FN double exponent_scale_of(const core::problem& p) {
+    return (p.scale < 0 ? -p.scale : p.scale > 0 ? p.scale : 1.0) * core::log2_e;
+}
+
+/// Keys [lo, hi) as far as they lie in the tile.
+PANTILE_FN core::span within(const core::span& tile, index_t lo, index_t hi) {
+    const index_t begin = core::clamp(lo, tile.begin, tile.end);
+    return {begin, core::clamp(hi, begin, tile.end)};
+}
+
+/// Stores the log-sum-exp of `rows`, and their max and sum, where the call wants them; max and sum count from rows.begin.
+template <class T>
+PANTILE_INLINE inline void store_statistics(const output& to, const forward_work& work, core::span rows, const T* max,
+                                            const T* sum) {
+    const auto put = [&](const row_ref& r, index_t row, T x) PANTILE_INLINE {
+        if (r.data == nullptr) return;
+        static_cast<T*>(
+            r.data)[work.batch * r.stride[0] + work.head * r.stride[1] + (work.seq.q_begin + row) * r.stride[2]] = x;
+    };
+    for (index_t row = rows.begin; row < rows.end; ++row) {
+        const core::softmax_state<T> state{max[row - rows.begin], sum[row - rows.begin]};
+        if (to.lse.data != nullptr) put(to.lse, row, core::finish_lse(state));
+        put(to.max, row, state.max);
+        put(to.sum, row, state.sum);
+    }
+}
+
+/// One row tile, start to end. Rows whose output is not finite although hidden pairs took part are walked again one by
+/// one: a row alone touches no key that it does not see, and adds in the same order.
+template <class Machine>
+void run_row_tile(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch) {
+    Machine machine(call, work, to, scratch);
+    const core::schedule tiles(call.problem, work.seq, call.plan);
+    core::walk::forward(machine, tiles, work.row_tile);
+    if (!machine.find_suspects()) return;
+    const core::span rows = tiles.rows(work.row_tile);
+    const core::schedule single(work.seq, tiles.mask, 1, call.plan.key_tile);
+    for (index_t i = rows.begin; i < rows.end; ++i) {
+        if (machine.is_suspect(i - rows.begin)) core::walk::forward(machine, single, i);
+    }
+}
+
+} // namespace pantile::cpu
