@@ -196,6 +196,8 @@ std::string l2_json(const std::vector<l2_request>& requests, const std::vector<l
                      {"asked_bytes", x.asked_bytes},
                      {"memory_bytes", x.memory_bytes},
                      {"unique_bytes", x.unique_bytes},
+                     {"predicted_bytes",
+                      x.predicted_bytes ? nlohmann::ordered_json(*x.predicted_bytes) : nlohmann::ordered_json()},
                      {"hit_rate", x.hit_rate()}});
     }
     return j.dump(2) + '\n';

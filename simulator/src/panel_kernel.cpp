@@ -254,6 +254,7 @@ kernel_lines run_panel_kernel(const experiment& e, const panel_kernel& kernel, c
         if (l.line_bytes != line) throw invalid_argument("cache " + l.name + " must have lines of 64 bytes");
     }
     std::vector<cache> caches;
+    caches.reserve(levels.size());
     for (const cache_level& l : levels) caches.emplace_back(l);
     kernel_lines result;
     panel_machine machine(e, kernel, caches, result.accesses);

@@ -77,11 +77,17 @@ sweep_point measure(const contender& c, const sweep_request& request, index_t n,
     return p;
 }
 
-std::vector<sweep_point> sweep(const sweep_request& request) {
+std::vector<sweep_point> sweep(const sweep_request& request,
+                               const std::function<void(index_t done, index_t of)>& progress) {
     std::vector<sweep_point> points;
+    const std::size_t all = request.contenders.size() * request.lengths.size() * request.near.size();
+    points.reserve(all);
     for (const contender& c : request.contenders) {
         for (const index_t n : request.lengths) {
-            for (const index_t m : request.near) points.push_back(measure(c, request, n, m));
+            for (const index_t m : request.near) {
+                points.push_back(measure(c, request, n, m));
+                if (progress) progress(static_cast<index_t>(points.size()), static_cast<index_t>(all));
+            }
         }
     }
     return points;

@@ -7,6 +7,7 @@
 #include "call_options.hpp"
 #include "files.hpp"
 #include "output.hpp"
+#include "progress.hpp"
 #include "verbs.hpp"
 
 namespace pantile::simulator::tool {
@@ -77,7 +78,11 @@ void add_sweep(CLI::App& app, action& chosen) {
     verb->callback([o, &chosen] {
         chosen = [o] {
             const sweep_request r = request_of(*o);
-            const std::vector<sweep_point> points = sweep(r);
+            std::vector<sweep_point> points;
+            {
+                progress_line line;
+                points = sweep(r, [&line](index_t at, index_t of) { line(at, of); });
+            }
             const auto fits = fit(r, points);
             const auto crossings = crossovers(r);
             if (!o->svg.empty()) write_file(o->svg, sweep_svg(r, points));

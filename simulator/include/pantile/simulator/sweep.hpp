@@ -2,6 +2,7 @@
 /// Traffic against near memory and length: the laws of IO-aware attention as fitted numbers.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,7 +43,9 @@ struct sweep_point {
 };
 
 /// Every contender at every (length, near memory), by closed forms (held equal to the walks by check): N = 1M is instant.
-[[nodiscard]] std::vector<sweep_point> sweep(const sweep_request& request);
+/// `progress` (if any) hears the points done so far.
+[[nodiscard]] std::vector<sweep_point> sweep(const sweep_request& request,
+                                             const std::function<void(index_t done, index_t of)>& progress = {});
 /// One point of it.
 [[nodiscard]] sweep_point measure(const contender& c, const sweep_request& request, index_t n, index_t m);
 
