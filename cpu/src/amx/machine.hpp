@@ -1,26 +1,27 @@
 /// \file
 /// The forward walk's machine for bf16 on a matrix unit, queries along the tiles' columns.
 ///
-/// A row tile (up to 1024 queries) is cut into panels of 32 queries, a key tile (up to 384 keys) into blocks of 32 keys.
-/// As in cpu/src/machine.hpp, Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is
-/// vertical. Both products are blocks of 2 × 2 tiles of 16 × 16: four loads of 1 KiB serve four tile products.
+/// A row tile (up to 1024 queries) is cut into panels of 32 queries, a key tile (up to 384 keys) into blocks of 32 keys and
+/// parts of 4 blocks; groups of 2 panels go through the tile part by part (visits.hpp). As in cpu/src/machine.hpp,
+/// Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is vertical. Both products are
+/// blocks of 2 × 2 tiles of 16 × 16: four loads of 1 KiB serve four tile products.
 ///
 ///     product     first operand, tile [16][32]       second operand, tile [16 pairs][16]{even, odd}
 ///     Sᵀ = K·Qᵀ   K rows                             Q, dims in pairs: packed once a row tile
 ///     Oᵀ = Vᵀ·P   Vᵀ rows: packed once a key tile    P, keys in pairs: written by the exponentials
 ///
-/// The matrix unit and the vector units work at the same time: while the exponentials of panel u are taken, step by step,
-/// the matrix unit finishes P·V of panel u - 1 and then starts the scores of panel u + 1, which take the memory that P of
-/// panel u - 1 has left.
+/// The matrix unit and the vector units are to work at the same time: while the exponentials of visit u are taken, step by
+/// step, the matrix unit finishes P·V of visit u - 1 and then starts the scores of visit u + 1, which take the memory that P
+/// of visit u - 1 has left.
 ///
 ///     vectors        exp 0           exp 1           exp 2
 ///     matrix unit    S 1             P·V 0, S 2      P·V 1, S 3      …
 ///
-/// Sizes in bytes, row tile of r queries, key tile of c keys, head dim d, value dim e:
-///     Q 2·r·d, O 4·r·e, K 2·c·d, V 2·c·e     L2
-///     scores of two panels 2 · 4·32·c        L1 as far as they fit: 96 KiB at c = 384
-/// A (panel, key tile) step does 64·c·(d + e) FLOP, c·(d + e)/16 clocks of the matrix unit at its peak, takes 32·c
-/// exponentials, and moves 2·c·(d + e) + 32·(2·d + 8·e) bytes between L2 and L1.
+/// Sizes in bytes, row tile of r queries, key tile of c keys, part of w keys, head dim d, value dim e:
+///     Q 2·r·d, O 4·r·e, K 2·c·d, V 2·c·e     L2; of a group, Q 2·64·d and O 4·64·e
+///     scores of two visits 2 · 4·32·w        L1: 32 KiB
+/// A visit does 64·w·(d + e) FLOP, w·(d + e)/16 clocks of the matrix unit at its peak, and takes 32·w exponentials. From L2
+/// it moves w·(d + e) bytes of K and V, which two panels share, and of Q and O what L1 has lost since the part before.
 ///
 /// P is rounded to bf16 for the product with V, as every matrix-unit code does; the row sum adds the unrounded P, so that
 /// the log-sum-exp keeps the precision of fp32. The unit takes subnormal inputs as zero.
