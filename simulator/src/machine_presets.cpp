@@ -118,7 +118,7 @@ const std::vector<std::string_view>& machine_presets() {
   "caches": [{"name": "L2", "bytes": 4194304, "ways": 16, "line_bytes": 128, "parts": 8, "shared": true,
               "source": "CDNA 3 whitepaper: 4 MB on each of 8 dies, 16 ways, lines of 128 bytes"},
              {"name": "Infinity Cache", "bytes": 268435456, "ways": 16, "line_bytes": 128, "shared": true,
-              "source": "CDNA 3 whitepaper: 256 MB, 16 ways; lines of 64 bytes there, taken as 128 here"}],
+              "source": "CDNA 3 whitepaper: 256 MB, 16 ways; lines of 128 bytes assumed"}],
   "matrix_tflops": {"value": {"fp64": 163.4, "fp32": 163.4, "fp16": 1307.4, "bf16": 1307.4, "fp8": 2614.9},
                     "source": "MI300X datasheet, dense"},
   "scratchpad_bytes_per_clock": {"value": 128, "source": "CDNA 3 whitepaper, local data share"},

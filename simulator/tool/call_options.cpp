@@ -37,8 +37,10 @@ void call_options::add_tiles(CLI::App& verb) {
     verb.add_option("--sram", near, "near memory: 64K is elements (the papers' M), 227KB is bytes  [unbounded]");
     std::string names;
     for (const std::string& m : machine_names()) names += m + ", ";
-    verb.add_option("--machine", machine,
-                    names + "here, or a JSON file: near memory, tile sizes and rates of a machine");
+    verb.add_option(
+        "--machine", machine,
+        names + "here, or a JSON file: near memory, tile sizes and rates of a machine; pantile-sim machines has "
+                "their figures and sources");
     verb.add_option("--stages", stages, "buffers of each streamed tile; 2 is double buffering")->capture_default_str();
     verb.add_flag("--separate-p", separate_p, "P has room of its own instead of overwriting S");
 }
