@@ -117,6 +117,42 @@ TEST_P(decode, hidden_garbage_does_not_matter) {
     }
 }
 
+/// A head dim that fills no whole vectors is read with an overlap. The dims in it count once, also where they are infinite:
+/// a key whose score is minus infinity weighs nothing.
+template <class T>
+void infinite_numbers_count_once(isa set) {
+    constexpr index_t k_len = 37, dim = 40, hidden = 11;
+    std::vector<T> q = numbers<T>(dim, 7);
+    std::vector<T> k = numbers<T>(k_len * dim, 8);
+    std::vector<T> v = numbers<T>(k_len * dim, 9);
+    for (index_t x = 0; x < dim; ++x) {
+        const T spoilt = k[static_cast<std::size_t>(hidden * dim + x)];
+        const bool positive = float(q[static_cast<std::size_t>(x)]) > 0;
+        k[static_cast<std::size_t>(hidden * dim + x)] =
+            T(std::numeric_limits<float>::infinity() * (positive ? -1.F : 1.F));
+        std::vector<float> out(dim), expected(dim);
+        const auto call = [&](index_t row_tile, std::vector<float>& to) {
+            options o;
+            o.isa = set;
+            o.plan = tile_plan{row_tile, 0, 1};
+            attention(bhsd<const T>(q.data(), 1, 1, 1, dim), bhsd<const T>(k.data(), 1, 1, k_len, dim),
+                      bhsd<const T>(v.data(), 1, 1, k_len, dim), bhsd(to.data(), 1, 1, 1, dim), o);
+        };
+        call(0, out);
+        call(16, expected); // the tile machine
+        for (index_t i = 0; i < dim; ++i) {
+            ASSERT_TRUE(std::isfinite(out[static_cast<std::size_t>(i)])) << "infinite in dim " << x;
+            ASSERT_NEAR(out[static_cast<std::size_t>(i)], expected[static_cast<std::size_t>(i)], 2e-6);
+        }
+        k[static_cast<std::size_t>(hidden * dim + x)] = spoilt;
+    }
+}
+TEST_P(decode, infinite_numbers_count_once) {
+    infinite_numbers_count_once<float>(GetParam());
+    infinite_numbers_count_once<bfloat16>(GetParam());
+    infinite_numbers_count_once<float16>(GetParam());
+}
+
 INSTANTIATE_TEST_SUITE_P(each_isa, decode, testing::Values(isa::baseline, isa::avx2, isa::avx512),
                          [](const testing::TestParamInfo<isa>& set) {
                              return set.param == isa::baseline ? "baseline"
