@@ -14,6 +14,7 @@
 #include <benchmark/benchmark.h>
 #include <pantile/attention.hpp>
 
+#include "aligned.hpp"
 #include "eigen_baseline.hpp"
 #include "limits.hpp"
 
@@ -59,12 +60,12 @@ struct shape {
 template <class T>
 struct tensors {
     shape s;
-    std::vector<T> q, k, v, out;
+    bench::aligned_vector<T> q, k, v, out;
 
     explicit tensors(const shape& size) : s(size) {
         std::mt19937 random(1);
         std::uniform_real_distribution<float> in_range(-1, 1);
-        const auto fill = [&](std::vector<T>& x, index_t heads, index_t length) {
+        const auto fill = [&](bench::aligned_vector<T>& x, index_t heads, index_t length) {
             x.resize(static_cast<std::size_t>(s.batch * heads * length * s.dim));
             for (T& number : x) number = T(in_range(random));
         };
@@ -158,7 +159,7 @@ void versus_eigen(benchmark::State& state, const shape& s) {
     const pantile::options o = s.options();
     const pantile::explanation e = pantile::explain(t.q_view(), t.k_view(), t.v_view(), o);
     state.SetLabel(e.isa);
-    std::vector<float> other(t.out.size());
+    bench::aligned_vector<float> other(t.out.size());
     measure(
         state, s.threads, e.flops, "GFLOP/s",
         [&] {
