@@ -5,6 +5,8 @@
 #include <exception>
 #include <string>
 
+#include <cuda_runtime_api.h>
+
 namespace {
 
 using pantile::bhsd;
@@ -25,19 +27,33 @@ void forward(const void* q, const void* k, const void* v, void* out, const index
 
 std::string message; // of the last failure
 
+/// Memory for every call to work in, as the other libraries have it from their caching allocators; calls come on one stream.
+std::span<std::byte> workspace() {
+    static const std::span<std::byte> kept = [] {
+        constexpr std::size_t bytes = std::size_t{256} << 20;
+        void* data = nullptr;
+        if (cudaMalloc(&data, bytes) != cudaSuccess) return std::span<std::byte>{};
+        return std::span<std::byte>{static_cast<std::byte*>(data), bytes};
+    }();
+    return kept;
+}
+
 } // namespace
 
 /// Dense (batch, heads, length, dim) tensors in device memory; sizes: batch, q heads, kv heads, q_len, k_len, dim. type: 0
-/// fp16, 1 bf16. kernel: a number of pantile::cuda_kernel. Returns null, or what went wrong.
+/// fp16, 1 bf16, 2 fp32, 3 fp64. kernel: a number of pantile::cuda_kernel. Returns null, or what went wrong.
 extern "C" const char* pantile_bench_forward(int type, const void* q, const void* k, const void* v, void* out,
                                              const index_t* sizes, int causal, int kernel, void* stream) {
     try {
         device_options options;
         if (causal != 0) options.mask = pantile::causal();
         options.kernel = static_cast<pantile::cuda_kernel>(kernel);
+        options.workspace = workspace();
         const auto s = static_cast<cudaStream_t>(stream);
         if (type == 0) forward<pantile::float16>(q, k, v, out, sizes, options, s);
         if (type == 1) forward<pantile::bfloat16>(q, k, v, out, sizes, options, s);
+        if (type == 2) forward<float>(q, k, v, out, sizes, options, s);
+        if (type == 3) forward<double>(q, k, v, out, sizes, options, s);
     } catch (const std::exception& e) {
         message = e.what();
         return message.c_str();

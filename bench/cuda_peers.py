@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times pantile's CUDA kernels in turn with PyTorch's, in one process, and prints a table of ratios.
 
-    bench/cuda_peers.py BUILD/cuda/libpantile_bench_cuda.so [--grid hopper|portable|decode] [--json FILE]
+    bench/cuda_peers.py BUILD/cuda/libpantile_bench_cuda.so [--grid hopper|portable|decode|fp32|fp64] [--json FILE]
 
 Needs PyTorch with CUDA. Each cell runs every library in rotation, several rounds of short bursts, and takes medians, so
 that the clock and power state of the GPU is the same for all. TFLOP/s count 4 B H S^2 d (half of it under a causal mask).
@@ -15,7 +15,7 @@ import sys
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-KERNELS = {"automatic": 0, "portable": 1, "decode": 2, "sm90": 3}
+KERNELS = {"automatic": 0, "portable": 1, "decode": 2, "sm90": 3, "ffma": 4}
 
 
 def load(path):
@@ -27,7 +27,7 @@ def load(path):
 def pantile(library, q, k, v, causal, kernel):
     out = torch.empty_like(q)
     sizes = (ctypes.c_int64 * 6)(q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3])
-    kind = {torch.float16: 0, torch.bfloat16: 1}[q.dtype]
+    kind = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}[q.dtype]
     pointers = [ctypes.c_void_p(t.data_ptr()) for t in (q, k, v, out)]
 
     def run():
@@ -76,6 +76,13 @@ def measure(contestants, rounds, burst_ms):
     return {name: statistics.median(times[name]) if name in times else None for name in contestants}
 
 
+def copy_rate():
+    """GB/s read and written by a copy of 2 GB within the device."""
+    source = torch.empty(1 << 31, device="cuda", dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return 2 * source.numel() * 1e-6 / statistics.median(burst(lambda: target.copy_(source), 3) for _ in range(5))
+
+
 def tensors(batch, q_heads, kv_heads, q_len, k_len, dim, dtype):
     shapes = [(batch, q_heads, q_len, dim), (batch, kv_heads, k_len, dim), (batch, kv_heads, k_len, dim)]
     return [torch.randn(s, device="cuda", dtype=dtype) for s in shapes]
@@ -91,7 +98,7 @@ def check(results, name, against, where):
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("library", nargs="+", help="one or more builds of libpantile_bench_cuda.so to compare")
-    options.add_argument("--grid", default="hopper", choices=["hopper", "portable", "decode"])
+    options.add_argument("--grid", default="hopper", choices=["hopper", "portable", "decode", "fp32", "fp64"])
     options.add_argument("--dims", default="64,128,256")
     options.add_argument("--lengths", default="512,2048,8192,16384")
     options.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16"])
@@ -105,6 +112,9 @@ def main():
     peers = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}
     if chosen.grid == "portable":
         del peers["cudnn"]
+    if chosen.grid in ("fp32", "fp64"):  # PyTorch has one fused kernel for fp32, none for fp64: there it writes the scores
+        dtype = {"fp32": torch.float32, "fp64": torch.float64}[chosen.grid]
+        peers = {"fused": SDPBackend.EFFICIENT_ATTENTION} if chosen.grid == "fp32" else {"math": SDPBackend.MATH}
     cells = []
     if chosen.grid == "decode":
         for batch, k_len in ((1, 8192), (1, 65536), (16, 8192), (64, 8192)):
@@ -115,16 +125,20 @@ def main():
                 for length in map(int, chosen.lengths.split(",")):
                     sizes = (16384 // length, 2048 // dim, 2048 // dim, length, length, dim)
                     cells.append((f"d {dim} S {length} {'causal' if causal else 'full'}", sizes, causal))
-    kernel = {"hopper": "automatic", "portable": "portable", "decode": "automatic"}[chosen.grid]
+    kernel = "portable" if chosen.grid in ("portable", "fp32", "fp64") else "automatic"
     unit = "GB/s of K and V" if chosen.grid == "decode" else "TFLOP/s"
-    names = ours + list(peers)
-    print(f"{torch.cuda.get_device_name()}, {chosen.dtype}, torch {torch.__version__}, "
+    names = ours + (["ffma"] if chosen.grid == "fp32" else []) + list(peers)
+    print(f"{torch.cuda.get_device_name()}, {dtype}, torch {torch.__version__}, "
           f"cuDNN {torch.backends.cudnn.version()}, {unit}")
+    if chosen.grid == "decode":
+        print(f"a copy within the device moves {copy_rate():.0f} GB/s")
     print(f"{'':24}" + "".join(f"{n:>10}" for n in names) + "".join(f"{o + '/best':>14}" for o in ours))
     ratios, report = {o: [] for o in ours}, []
     for label, sizes, causal in cells:
         q, k, v = tensors(*sizes, dtype)
         contestants = {o: pantile(library, q, k, v, causal, kernel) for o, library in zip(ours, libraries)}
+        if chosen.grid == "fp32":
+            contestants["ffma"] = pantile(libraries[0], q, k, v, causal, "ffma")
         contestants |= {n: torch_kernel(backend, q, k, v, causal) for n, backend in peers.items()}
         times = measure(contestants, chosen.rounds, chosen.burst_ms)
         results = {n: contestants[n]().clone() for n in names if times[n]}

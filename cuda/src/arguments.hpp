@@ -7,6 +7,12 @@
 
 namespace pantile::cuda {
 
+/// Types of q, k and v.
+enum class element : unsigned char { float16, bfloat16, float32, float64 };
+PANTILE_FN index_t bytes_of(element t) { return t == element::float64 ? 8 : t == element::float32 ? 4 : 2; }
+/// Of the numbers computed with: scores, sums, log-sum-exp, partial results.
+PANTILE_FN index_t computed_bytes(element t) { return t == element::float64 ? 8 : 4; }
+
 /// Strides in elements from one batch, head and row to the next; the last dim is contiguous.
 struct layout {
     index_t batch = 0;
@@ -36,7 +42,7 @@ struct forward_arguments {
     void* out = nullptr;
     void* lse = nullptr; ///< may be null; with out_kind::partial the sums
     void* max = nullptr; ///< with out_kind::partial
-    layout q_layout, k_layout, v_layout, out_layout, lse_layout;
+    layout q_layout, k_layout, v_layout, out_layout, lse_layout, max_layout;
     index_t split_stride_out = 0;  ///< elements of out from one split to the next
     index_t split_stride_rows = 0; ///< elements of lse and max from one split to the next
     out_kind kind = out_kind::same;

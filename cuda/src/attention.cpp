@@ -4,6 +4,7 @@
 
 #include <pantile/core/check.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <ostream>
@@ -17,7 +18,13 @@ namespace cuda {
 namespace {
 
 template <class T>
-constexpr element element_of = std::is_same_v<std::remove_const_t<T>, float16> ? element::float16 : element::bfloat16;
+constexpr element element_of = std::is_same_v<T, float16>    ? element::float16
+                               : std::is_same_v<T, bfloat16> ? element::bfloat16
+                               : std::is_same_v<T, float>    ? element::float32
+                                                             : element::float64;
+/// What is computed with: scores, sums, log-sum-exp, partial results.
+template <class T>
+using computed = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 const char* name_of(cuda_kernel k) {
     switch (k) {
@@ -29,6 +36,8 @@ const char* name_of(cuda_kernel k) {
         return "decode";
     case cuda_kernel::sm90:
         return "sm90";
+    case cuda_kernel::ffma:
+        return "ffma";
     }
     return "";
 }
@@ -38,11 +47,12 @@ cuda_kernel forced_kernel(cuda_kernel option) {
     if (option != cuda_kernel::automatic) return option;
     const char* asked = std::getenv("PANTILE_CUDA_KERNEL"); // NOLINT(concurrency-mt-unsafe): nothing here sets it
     if (asked == nullptr || *asked == '\0') return cuda_kernel::automatic;
-    for (const auto k : {cuda_kernel::automatic, cuda_kernel::portable, cuda_kernel::decode, cuda_kernel::sm90}) {
+    for (const auto k :
+         {cuda_kernel::automatic, cuda_kernel::portable, cuda_kernel::decode, cuda_kernel::sm90, cuda_kernel::ffma}) {
         if (std::string_view(asked) == name_of(k)) return k;
     }
     throw invalid_argument(std::string("pantile: PANTILE_CUDA_KERNEL is '") + asked +
-                           "': it must be automatic, portable, decode or sm90");
+                           "': it must be automatic, portable, decode, sm90 or ffma");
 }
 
 device_facts current_device() {
@@ -178,34 +188,42 @@ void run(const prepared& call, const device_options& options, element type, cuda
         call.plan.chosen->launch(counting, call.device.multiprocessors, stream);
         return;
     }
+    // The splits' O, sums and maxima, each (split, batch, head, row).
     forward_arguments partial = a;
     const index_t heads = a.shape.q_heads;
     const index_t length = a.shape.q_len;
     const index_t columns = a.shape.value_dim;
+    const index_t bytes = computed_bytes(type);
     partial.kind = out_kind::partial;
     partial.out = room.data();
     partial.out_layout = {heads * length * columns, length * columns, columns};
+    partial.out_vectors = columns * bytes % 16 == 0;
     partial.split_stride_out = rows * columns;
-    partial.lse = static_cast<float*>(room.data()) + a.tiles.key_splits * rows * columns;
-    partial.max = static_cast<float*>(partial.lse) + a.tiles.key_splits * rows;
-    partial.lse_layout = {heads * length, length, 1};
+    partial.lse = static_cast<std::byte*>(room.data()) + a.tiles.key_splits * rows * columns * bytes;
+    partial.max = static_cast<std::byte*>(partial.lse) + a.tiles.key_splits * rows * bytes;
+    partial.lse_layout = partial.max_layout = {heads * length, length, 1};
     partial.split_stride_rows = rows;
     call.plan.chosen->launch(partial, call.device.multiprocessors, stream);
     launch_combine(partial, a, type, stream);
 }
 
+/// Checks the outputs of a call against its inputs: out (batch, q heads, q length, value_dim), and rows.
+void check_outputs(const core::problem& p, core::argument (&inputs)[3], const core::argument* outputs, int count) {
+    core::check_query_shape(outputs[0], inputs[0], p.value_dim, "v.value_dim");
+    for (int i = 1; i < count; ++i) core::check_query_shape(outputs[i], inputs[0], 0, "");
+    core::check_memory(outputs, count, inputs, 3);
+    check_contiguous(outputs[0]);
+}
+
 template <class T, class Out>
 void forward(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,
-             const device_row_view<float>* lse, cudaStream_t stream, const device_options& options) {
-    const core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
+             const device_row_view<computed<T>>* lse, cudaStream_t stream, const device_options& options) {
+    core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
     core::argument outputs[2] = {core::describe("out", out), {}};
     if (lse != nullptr) outputs[1] = core::describe("lse", *lse);
     prepared call = prepare(q, k, v, options);
     forward_arguments& a = call.arguments;
-    core::check_query_shape(outputs[0], inputs[0], a.shape.value_dim, "v.value_dim");
-    if (lse != nullptr) core::check_query_shape(outputs[1], inputs[0], 0, "");
-    core::check_memory(outputs, lse != nullptr ? 2 : 1, inputs, 3);
-    check_contiguous(outputs[0]);
+    check_outputs(a.shape, inputs, outputs, lse != nullptr ? 2 : 1);
     a.out = out.data;
     a.out_layout = layout_of(outputs[0]);
     a.kind = std::is_same_v<T, Out> ? out_kind::same : out_kind::wide;
@@ -218,6 +236,105 @@ void forward(device_view<const T> q, device_view<const T> k, device_view<const T
 }
 
 template <class T>
+void forward_partial(device_view<const T> q, device_view<const T> k, device_view<const T> v,
+                     const device_partial_view<computed<T>>& part, cudaStream_t stream, const device_options& options) {
+    core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
+    const core::argument outputs[3] = {core::describe("part.out", part.out), core::describe("part.max", part.max),
+                                       core::describe("part.sum", part.sum)};
+    prepared call = prepare(q, k, v, options);
+    forward_arguments& a = call.arguments;
+    check_outputs(a.shape, inputs, outputs, 3);
+    a.kind = out_kind::partial;
+    a.out = part.out.data;
+    a.out_layout = layout_of(outputs[0]);
+    a.out_vectors = in_vectors(outputs[0]);
+    a.max = part.max.data;
+    a.max_layout = layout_of(outputs[1]);
+    a.lse = part.sum.data;
+    a.lse_layout = layout_of(outputs[2]);
+    run(call, options, element_of<T>, stream);
+}
+
+/// The three tensors of a partial result, described and checked against the shape of `model`.
+struct described_part {
+    core::argument tensors[3];
+    part_arguments arguments;
+};
+
+template <class T>
+described_part describe_part(const char* out, const char* max, const char* sum, const device_partial_view<T>& part) {
+    described_part d{{core::describe(out, part.out), core::describe(max, part.max), core::describe(sum, part.sum)}, {}};
+    d.arguments.out = const_cast<std::remove_const_t<T>*>(part.out.data);
+    d.arguments.max = const_cast<std::remove_const_t<T>*>(part.max.data);
+    d.arguments.sum = const_cast<std::remove_const_t<T>*>(part.sum.data);
+    d.arguments.out_layout = layout_of(d.tensors[0]);
+    d.arguments.max_layout = layout_of(d.tensors[1]);
+    d.arguments.sum_layout = layout_of(d.tensors[2]);
+    return d;
+}
+
+void check_part(const described_part& part, const core::argument& model) {
+    core::check_same_shape(part.tensors[0], model);
+    core::check_query_shape(part.tensors[1], model, 0, "");
+    core::check_query_shape(part.tensors[2], model, 0, "");
+    check_contiguous(part.tensors[0]);
+}
+
+/// Rows of a tensor, which must be few enough for one block each.
+index_t rows_of(const core::argument& t) {
+    const index_t rows = t.extent[0] * t.extent[1] * t.extent[2];
+    if (rows > 0x7fffffff) {
+        throw unsupported("pantile: the call has " + std::to_string(rows) +
+                          " rows; the CUDA machine merges up to 2^31 - 1");
+    }
+    return rows;
+}
+
+template <class T>
+void merge_parts(const device_partial_view<const T>& a, const device_partial_view<const T>& b,
+                 const device_partial_view<T>& part, cudaStream_t stream) {
+    const described_part from_a = describe_part("a.out", "a.max", "a.sum", a);
+    const described_part from_b = describe_part("b.out", "b.max", "b.sum", b);
+    const described_part to = describe_part("part.out", "part.max", "part.sum", part);
+    const core::argument& model = from_a.tensors[0];
+    for (const described_part* p : {&from_a, &from_b, &to}) check_part(*p, model);
+    bool in_place = true;
+    for (int i = 0; i < 3; ++i) {
+        in_place = in_place && from_a.tensors[i].data == to.tensors[i].data &&
+                   std::equal(from_a.tensors[i].stride, from_a.tensors[i].stride + 4, to.tensors[i].stride);
+    }
+    if (!in_place) core::check_memory(to.tensors, 3, from_a.tensors, 3);
+    core::check_memory(to.tensors, 3, from_b.tensors, 3);
+    if (rows_of(model) == 0) return;
+    launch_merge(from_a.arguments, from_b.arguments, to.arguments, model.extent[0], model.extent[1], model.extent[2],
+                 model.extent[3], element_of<T>, stream);
+}
+
+template <class T>
+void finish_part(const device_partial_view<const T>& part, const device_view<T>& out, const device_row_view<T>& lse,
+                 cudaStream_t stream) {
+    const described_part from = describe_part("part.out", "part.max", "part.sum", part);
+    const core::argument& model = from.tensors[0];
+    check_part(from, model);
+    const core::argument outputs[2] = {core::describe("out", out), core::describe("lse", lse)};
+    core::check_same_shape(outputs[0], model);
+    core::check_query_shape(outputs[1], model, 0, "");
+    check_contiguous(outputs[0]);
+    const bool in_place =
+        model.data == outputs[0].data && std::equal(model.stride, model.stride + 4, outputs[0].stride);
+    core::check_memory(outputs, 2, from.tensors + 1, 2);
+    if (!in_place) core::check_memory(outputs, 2, from.tensors, 1);
+    if (rows_of(model) == 0) return;
+    part_arguments to;
+    to.out = out.data;
+    to.sum = lse.data;
+    to.out_layout = layout_of(outputs[0]);
+    to.sum_layout = layout_of(outputs[1]);
+    launch_finish(from.arguments, to, model.extent[0], model.extent[1], model.extent[2], model.extent[3], element_of<T>,
+                  stream);
+}
+
+template <class T>
 device_explanation explain(device_view<const T> q, device_view<const T> k, device_view<const T> v,
                            const device_options& options) {
     const prepared call = prepare(q, k, v, options);
@@ -226,6 +343,7 @@ device_explanation explain(device_view<const T> q, device_view<const T> k, devic
     p.key_lengths = nullptr; // device memory: predicted for full lengths
     device_explanation e;
     e.kernel = std::string(name_of(chosen.kind)) + ", head dim up to " + std::to_string(chosen.dim);
+    if (chosen.value_dim != chosen.dim) e.kernel += ", value dim up to " + std::to_string(chosen.value_dim);
     e.tiles = call.plan.tiles;
     e.heads_packed = call.plan.heads_packed;
     e.blocks = call.plan.blocks;
@@ -241,8 +359,10 @@ device_explanation explain(device_view<const T> q, device_view<const T> k, devic
     e.traffic.lse.writes *= e.heads_packed;
     const core::transfers all = e.traffic.total();
     const index_t partials = e.tiles.key_splits > 1 ? e.workspace_bytes : 0; // written by the splits, read by the merge
-    e.read_bytes = 2 * all.reads + partials;
-    e.write_bytes = 2 * (all.writes - e.traffic.lse.writes) + 4 * e.traffic.lse.writes + partials;
+    const index_t bytes = bytes_of(element_of<T>);
+    e.read_bytes = bytes * all.reads + partials;
+    e.write_bytes =
+        bytes * (all.writes - e.traffic.lse.writes) + computed_bytes(element_of<T>) * e.traffic.lse.writes + partials;
     e.flops = 2.0 * static_cast<double>(p.head_dim + p.value_dim) * static_cast<double>(core::visible_pairs(p));
     return e;
 }
@@ -251,30 +371,50 @@ device_explanation explain(device_view<const T> q, device_view<const T> k, devic
 } // namespace cuda
 
 // clang-format off
-#define PANTILE_ATTENTION(T, Out)                                                                                      \
+#define PANTILE_ATTENTION(T, Out, Row)                                                                                 \
     void attention(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,       \
                    cudaStream_t stream, const device_options& options) {                                               \
         cuda::forward<T, Out>(q, k, v, out, nullptr, stream, options);                                                 \
     }                                                                                                                  \
     void attention(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,       \
-                   device_row_view<float> lse, cudaStream_t stream, const device_options& options) {                   \
+                   device_row_view<Row> lse, cudaStream_t stream, const device_options& options) {                     \
         cuda::forward<T, Out>(q, k, v, out, &lse, stream, options);                                                    \
     }
-PANTILE_ATTENTION(float16, float16)
-PANTILE_ATTENTION(float16, float)
-PANTILE_ATTENTION(bfloat16, bfloat16)
-PANTILE_ATTENTION(bfloat16, float)
+PANTILE_ATTENTION(float, float, float)
+PANTILE_ATTENTION(double, double, double)
+PANTILE_ATTENTION(float16, float16, float)
+PANTILE_ATTENTION(float16, float, float)
+PANTILE_ATTENTION(bfloat16, bfloat16, float)
+PANTILE_ATTENTION(bfloat16, float, float)
 #undef PANTILE_ATTENTION
-// clang-format on
 
-device_explanation explain(device_view<const float16> q, device_view<const float16> k, device_view<const float16> v,
-                           const device_options& options) {
-    return cuda::explain(q, k, v, options);
-}
-device_explanation explain(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v,
-                           const device_options& options) {
-    return cuda::explain(q, k, v, options);
-}
+#define PANTILE_OF_INPUT(T, Row)                                                                                       \
+    void attention_partial(device_view<const T> q, device_view<const T> k, device_view<const T> v,                     \
+                           device_partial_view<Row> part, cudaStream_t stream, const device_options& options) {        \
+        cuda::forward_partial<T>(q, k, v, part, stream, options);                                                      \
+    }                                                                                                                  \
+    device_explanation explain(device_view<const T> q, device_view<const T> k, device_view<const T> v,                 \
+                               const device_options& options) {                                                        \
+        return cuda::explain<T>(q, k, v, options);                                                                     \
+    }
+PANTILE_OF_INPUT(float, float)
+PANTILE_OF_INPUT(double, double)
+PANTILE_OF_INPUT(float16, float)
+PANTILE_OF_INPUT(bfloat16, float)
+#undef PANTILE_OF_INPUT
+
+#define PANTILE_OF_PARTS(T)                                                                                            \
+    void merge(device_partial_view<const T> a, device_partial_view<const T> b, device_partial_view<T> part,            \
+               cudaStream_t stream) {                                                                                  \
+        cuda::merge_parts<T>(a, b, part, stream);                                                                      \
+    }                                                                                                                  \
+    void finish(device_partial_view<const T> part, device_view<T> out, device_row_view<T> lse, cudaStream_t stream) {  \
+        cuda::finish_part<T>(part, out, lse, stream);                                                                  \
+    }
+PANTILE_OF_PARTS(float)
+PANTILE_OF_PARTS(double)
+#undef PANTILE_OF_PARTS
+// clang-format on
 
 std::string to_string(const device_explanation& e) {
     std::ostringstream text;

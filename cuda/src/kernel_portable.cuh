@@ -1,60 +1,89 @@
 #pragma once
 
 #include "arguments.hpp"
-#include "ptx/ldmatrix.cuh"
-#include "ptx/mma.cuh"
 #include "tile/load.cuh"
 #include "tile/order.hpp"
+#include "tile/product_half.cuh"
+#include "tile/product_wide.cuh"
 #include "tile/softmax.cuh"
 #include "tile/store.cuh"
 
 #include <pantile/core/schedule.hpp>
 #include <pantile/core/walk.hpp>
 
-// Forward attention for fp16 and bf16 on any GPU from sm_80 on: the core's walk, run by the threads of one block on the
-// warp matrix unit (mma.sync). One block a row tile; each warp holds rows / warps query rows and all keys of a tile.
+// Forward attention on any GPU from sm_80 on: the core's walk, run by the threads of one block on the warp matrix unit
+// (mma.sync), or by multiply-adds. One block a row tile; each warp holds 16 or 32 query rows and all keys of a tile. What
+// depends on the type, the two products, is a parameter: see tile/product_half.cuh and tile/product_wide.cuh.
 
 namespace pantile::cuda {
 
-/// Static sizes of one kernel: padded head dim, packed query rows and keys of a tile, warps.
-template <int dim_, int rows_, int keys_, int warps_>
+/// Static sizes of one kernel: padded head dim, packed query rows and keys of a tile, warps; blocks that a multiprocessor
+/// should hold at least (registers are shared out accordingly); warps that share 16 rows, each with its share of O's columns
+/// and scores of its own (where all of O's columns would not fit a warp's registers).
+template <class T, int dim_, int rows_, int keys_, int warps_, int resident_ = 1, int column_groups_ = 1>
 struct portable_tile {
+    using input = T;
     static constexpr int dim = dim_;
     static constexpr int rows = rows_;
     static constexpr int keys = keys_;
     static constexpr int warps = warps_;
+    static constexpr int resident = resident_;
+    static constexpr int column_groups = column_groups_;
     static constexpr int threads = 32 * warps;
-    static constexpr int blocks_of_16 = rows / warps / 16; ///< 16-row blocks of a warp
-    /// Blocks that share a multiprocessor at least; decode steps live by the loads that several have under way.
-    static constexpr int resident = rows == 64 && dim <= 128 ? 2 : 1;
+    static constexpr int rows_of_warp = rows * column_groups / warps;
+    static constexpr int blocks_of_16 = rows_of_warp / 16;
+    static constexpr int held_dim = dim / column_groups; ///< columns of O that one warp holds
+    static constexpr int q_bytes = tile_bytes(rows, dim, sizeof(T));
+    static constexpr int kv_bytes = tile_bytes(keys, dim, sizeof(T));
     /// Q, then one K tile and one V tile: K of the next step loads while P·V runs, V while Q·Kᵀ runs.
-    static constexpr int shared_bytes = tile_bytes(rows, dim) + 2 * tile_bytes(keys, dim) + tile_alignment;
-    static_assert(rows % (16 * warps) == 0 && keys % 16 == 0 && dim % 32 == 0);
+    static constexpr int shared_bytes = q_bytes + 2 * kv_bytes + tile_alignment;
+    static_assert(rows_of_warp % 16 == 0 && keys % 16 == 0 && dim % 32 == 0);
+
+    static __device__ __forceinline__ int warp() { return static_cast<int>(threadIdx.x / 32); }
+    /// First row of this warp in the tile.
+    static __device__ __forceinline__ int first_row() { return warp() / column_groups * rows_of_warp; }
+    /// First column of O that this warp holds.
+    static __device__ __forceinline__ int first_column() { return warp() % column_groups * held_dim; }
+};
+
+/// What a block knows of its work, once in shared memory: two dozen numbers of 64 bits, each looked at once a tile, where
+/// registers are short.
+template <class T>
+struct block_work {
+    core::schedule plan;
+    core::span rows;    ///< of the row tile, in positions
+    core::span visible; ///< keys that some row of the tile sees
+    const T* k;         ///< first key of the sequence
+    const T* v;
+    int batch;
+    int first_head; ///< of the packed heads
+    int split;
 };
 
 /// The machine that core::walk::forward drives. Every thread of the block runs the walk.
-template <class T, class tile>
+template <class product, class tile>
 class portable_machine {
+    using T = typename tile::input;
+    using V = typename product::value;
+
   public:
-    __device__ portable_machine(const forward_arguments& a, const core::schedule& plan, index_t batch, index_t kv_head,
-                                index_t first_head, index_t split, index_t first_key, char* shared)
-        : a_(a), plan_(plan), batch_(batch), first_head_(first_head), split_(split),
-          k_(static_cast<const T*>(a.k) + a.k_layout.place(batch, kv_head, first_key)),
-          v_(static_cast<const T*>(a.v) + a.v_layout.place(batch, kv_head, first_key)), q_tile_(shared),
-          k_tile_(shared + tile_bytes(tile::rows, tile::dim)), v_tile_(k_tile_ + tile_bytes(tile::keys, tile::dim)),
-          scale_(score_scale::of(a.shape.scale)) {}
+    __device__ portable_machine(const forward_arguments& a, block_work<T>& work, char* tiles)
+        : a_(a), work_(work), tiles_(tiles) {}
 
     __device__ __forceinline__ void open(const core::row_tile& rows) {
-        rows_ = rows.rows;
-        active_ = position(warp() * blocks * 16) < rows_.end;
-        visible_ = {plan_.mask.lo(rows_.begin), plan_.mask.hi(rows_.end - 1)};
+        if (threadIdx.x == 0) {
+            work_.rows = rows.rows;
+            work_.visible = {work_.plan.mask.lo(rows.rows.begin), work_.plan.mask.hi(rows.rows.end - 1)};
+        }
+        __syncthreads();
+        active_ = position(tile::first_row()) < work_.rows.end;
         load_queries();
         ptx::copy_async_commit();
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {
 #pragma unroll
-            for (int i = 0; i < tile::dim / 2; ++i) o_[m][i] = 0.0F;
-            state_[m][0] = state_[m][1] = row_softmax::start();
+            for (V& x : o_[m]) x = V(0);
+            state_[m][0] = state_[m][1] = row_softmax<V>::start();
         }
     }
 
@@ -62,19 +91,19 @@ class portable_machine {
     __device__ __forceinline__ void fetch_key(const core::key_tile& t) {
         __syncthreads(); // all have read K of the tile before
         load_tile<tile::keys, tile::dim, tile::threads>(
-            k_tile_, tile_source<T>{k_ + t.keys.begin * a_.k_layout.row, a_.k_layout.row, 0,
-                                    static_cast<int>(t.keys.size()), static_cast<int>(a_.shape.head_dim), a_.vectors});
+            k_tile(), tile_source<T>{work_.k + t.keys.begin * a_.k_layout.row, a_.k_layout.row, 0,
+                                     static_cast<int>(t.keys.size()), static_cast<int>(a_.shape.head_dim), a_.vectors});
         ptx::copy_async_commit();
         key_under_way_ = true;
     }
 
     __device__ __forceinline__ void fetch_value(const core::key_tile& t) {
         __syncthreads(); // all have read V of the tile before
-        const int begin = static_cast<int>(core::clamp(visible_.begin - t.keys.begin, 0, t.keys.size()));
-        const int end = static_cast<int>(core::clamp(visible_.end - t.keys.begin, 0, t.keys.size()));
+        const int begin = static_cast<int>(core::clamp(work_.visible.begin - t.keys.begin, 0, t.keys.size()));
+        const int end = static_cast<int>(core::clamp(work_.visible.end - t.keys.begin, 0, t.keys.size()));
         load_tile<tile::keys, tile::dim, tile::threads>(
-            v_tile_, tile_source<T>{v_ + t.keys.begin * a_.v_layout.row, a_.v_layout.row, begin, end,
-                                    static_cast<int>(a_.shape.value_dim), a_.vectors});
+            v_tile(), tile_source<T>{work_.v + t.keys.begin * a_.v_layout.row, a_.v_layout.row, begin, end,
+                                     static_cast<int>(a_.shape.value_dim), a_.vectors});
         ptx::copy_async_commit();
         key_under_way_ = false;
     }
@@ -83,13 +112,19 @@ class portable_machine {
     __device__ __forceinline__ void score(const core::key_tile& t, Tag) {
         ptx::copy_async_wait<1>(); // Q and K have come, V may be under way
         __syncthreads();
-        if (!active_) return;
-        multiply_queries_keys();
-        if (scale_.sign != 1.0F) {
+#pragma unroll
+        for (int m = 0; m < blocks; ++m) { // before the return: P of the tile before must not stay alive in registers
+#pragma unroll
+            for (V& x : s_[m]) x = V(0);
+        }
+        if (idle()) return;
+        product::scores(s_, tiles_, k_tile(), tile::first_row());
+        const V sign = score_scale<V>::of(a_.shape.scale).sign;
+        if (sign != V(1)) {
 #pragma unroll
             for (int m = 0; m < blocks; ++m) {
 #pragma unroll
-                for (int i = 0; i < tile::keys / 2; ++i) s_[m][i] *= scale_.sign;
+                for (V& x : s_[m]) x *= sign;
             }
         }
         if (std::is_same_v<Tag, core::partial_tile> || t.keys.size() < tile::keys) {
@@ -108,20 +143,19 @@ class portable_machine {
             ptx::copy_async_wait<0>();
         }
         __syncthreads();
-        if (!active_) return;
-        float factor[blocks][2];
-        std::uint32_t p[blocks][tile::keys / 4];
+        if (idle()) return;
+        const V scale = score_scale<V>::of(a_.shape.scale).scale;
+        V factor[blocks][2];
 #pragma unroll
-        for (int m = 0; m < blocks; ++m) {
-            fold(s_[m], state_[m], factor[m], scale_.scale);
-#pragma unroll
-            for (int i = 0; i < tile::keys / 4; ++i) p[m][i] = ptx::pack<T>(s_[m][2 * i], s_[m][2 * i + 1]);
-        }
-        multiply_probabilities_values(p, factor);
+        for (int m = 0; m < blocks; ++m) fold(s_[m], state_[m], factor[m], scale);
+        product::values(o_, s_, factor, v_tile());
     }
 
     __device__ __forceinline__ void close() {
         ptx::copy_async_wait<0>();
+#if __CUDA_ARCH__ >= 900
+        if (a_.kind == out_kind::partial) cudaTriggerProgrammaticLaunchCompletion(); // the merge may take its place
+#endif
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {
             reduce_rows(state_[m]);
@@ -129,8 +163,9 @@ class portable_machine {
             for (int r = 0; r < 2; ++r) {
                 const int packed = packed_row(m, r);
                 const index_t i = position(packed);
-                finish_row<T>(a_, batch_, head(packed), core::min(i, rows_.end - 1), split_, o_[m], r, state_[m][r],
-                              i < rows_.end);
+                finish_row<T, product::wide_columns>(a_, work_.batch, head(packed), core::min(i, work_.rows.end - 1),
+                                                     work_.split, o_[m], tile::first_column(), r, state_[m][r],
+                                                     i < work_.rows.end);
             }
         }
     }
@@ -138,120 +173,67 @@ class portable_machine {
   private:
     static constexpr int blocks = tile::blocks_of_16;
 
+    /// This warp holds no rows of the tensor: a decode step fills few of a tile's rows. (Larger tiles are never that empty.)
+    __device__ __forceinline__ bool idle() const { return blocks == 1 && tile::column_groups == 1 && !active_; }
     __device__ __forceinline__ int lane() const { return static_cast<int>(threadIdx.x % 32); }
-    __device__ __forceinline__ int warp() const { return static_cast<int>(threadIdx.x / 32); }
     /// This thread's row r (0: g, 1: g + 8) of 16-row block m, as a packed row of the tile.
     __device__ __forceinline__ int packed_row(int m, int r) const {
-        return (warp() * blocks + m) * 16 + lane() / 4 + 8 * r;
+        return tile::first_row() + 16 * m + lane() / 4 + 8 * r;
     }
     /// Packed rows: heads_packed heads of one position stand together.
     __device__ __forceinline__ index_t position(int packed) const {
-        return rows_.begin + packed / static_cast<int>(a_.heads_packed);
+        return work_.rows.begin + packed / static_cast<int>(a_.heads_packed);
     }
     __device__ __forceinline__ index_t head(int packed) const {
-        return first_head_ + packed % static_cast<int>(a_.heads_packed);
+        return work_.first_head + packed % static_cast<int>(a_.heads_packed);
     }
     __device__ __forceinline__ column_limits limits_of(int m, int r, index_t first_key) const {
-        return column_limits::of(plan_.mask, position(packed_row(m, r)), first_key, tile::keys);
+        return column_limits::of(work_.plan.mask, position(packed_row(m, r)), first_key, tile::keys);
     }
 
     __device__ __forceinline__ void load_queries() {
         if (a_.heads_packed == 1) {
             load_tile<tile::rows, tile::dim, tile::threads>(
-                q_tile_,
-                tile_source<T>{static_cast<const T*>(a_.q) + a_.q_layout.place(batch_, first_head_, rows_.begin),
-                               a_.q_layout.row, 0, static_cast<int>(rows_.size()), static_cast<int>(a_.shape.head_dim),
-                               a_.vectors});
+                tiles_, tile_source<T>{static_cast<const T*>(a_.q) +
+                                           a_.q_layout.place(work_.batch, work_.first_head, work_.rows.begin),
+                                       a_.q_layout.row, 0, static_cast<int>(work_.rows.size()),
+                                       static_cast<int>(a_.shape.head_dim), a_.vectors});
             return;
         }
+        // Rows that do not exist stay as they are: no other row's result depends on them.
+        constexpr int elements = 16 / static_cast<int>(sizeof(T));
         const auto* q = static_cast<const T*>(a_.q);
         const auto columns = static_cast<int>(a_.shape.head_dim);
-        for (int at = static_cast<int>(threadIdx.x); at < tile::rows * tile::dim; at += tile::threads) {
+        const int used = static_cast<int>(work_.rows.size() * a_.heads_packed);
+        const auto row_at = [&](int row) { return q + a_.q_layout.place(work_.batch, head(row), position(row)); };
+        if (a_.vectors) {
+            constexpr int chunks = tile::dim / elements;
+            for (int at = static_cast<int>(threadIdx.x); at < used * chunks; at += tile::threads) {
+                const int row = at / chunks;
+                const int column = at % chunks * elements;
+                ptx::copy_async_16(tiles_ + chunk_offset<tile::rows>(row, at % chunks),
+                                   column < columns ? row_at(row) + column : q, column < columns);
+            }
+            return;
+        }
+        for (int at = static_cast<int>(threadIdx.x); at < used * tile::dim; at += tile::threads) {
             const int row = at / tile::dim;
             const int column = at % tile::dim;
-            const index_t i = position(row);
-            const bool valid = i < rows_.end && column < columns;
-            const T x = valid ? q[a_.q_layout.place(batch_, head(row), i) + column] : T(0.0F);
-            *reinterpret_cast<T*>(q_tile_ + chunk_offset<tile::rows>(row, column / 8) + column % 8 * 2) = x;
+            *element_at<tile::rows, T>(tiles_, row, column) = column < columns ? row_at(row)[column] : T(0.0F);
         }
     }
 
-    /// S = Q·Kᵀ, 16 columns of the head dim at a time.
-    __device__ __forceinline__ void multiply_queries_keys() {
-#pragma unroll
-        for (int m = 0; m < blocks; ++m) {
-#pragma unroll
-            for (int i = 0; i < tile::keys / 2; ++i) s_[m][i] = 0.0F;
-        }
-        const int l = lane();
-#pragma unroll
-        for (int x = 0; x < tile::dim / 16; ++x) {
-            std::uint32_t a[blocks][4];
-#pragma unroll
-            for (int m = 0; m < blocks; ++m) {
-                const int row = (warp() * blocks + m) * 16 + l % 16;
-                ptx::load_matrices(a[m], q_tile_ + chunk_offset<tile::rows>(row, 2 * x + l / 16));
-            }
-#pragma unroll
-            for (int j = 0; j < tile::keys / 16; ++j) {
-                std::uint32_t b[4]; // keys 0-7 and 8-15 of the block, columns 0-7 and 8-15 each
-                ptx::load_matrices(b,
-                                   k_tile_ + chunk_offset<tile::keys>(16 * j + l % 8 + l / 16 * 8, 2 * x + l / 8 % 2));
-#pragma unroll
-                for (int m = 0; m < blocks; ++m) {
-                    ptx::mma_16<T>(&s_[m][8 * j], a[m], b[0], b[1]);
-                    ptx::mma_16<T>(&s_[m][8 * j + 4], a[m], b[2], b[3]);
-                }
-            }
-        }
-    }
-
-    /// O = O·factor + P·V, 16 keys at a time.
-    __device__ __forceinline__ void multiply_probabilities_values(const std::uint32_t (&p)[blocks][tile::keys / 4],
-                                                                  const float (&factor)[blocks][2]) {
-#pragma unroll
-        for (int m = 0; m < blocks; ++m) {
-            if constexpr (blocks == 1) { // with two blocks the branch costs registers that are not there
-                // Most tiles raise no maximum of the warp's rows: then the factors are 1.
-                if (!__any_sync(0xffffffffU, factor[m][0] != 1.0F || factor[m][1] != 1.0F)) continue;
-            }
-#pragma unroll
-            for (int i = 0; i < tile::dim / 2; ++i) o_[m][i] *= factor[m][i / 2 % 2];
-        }
-        const int l = lane();
-#pragma unroll
-        for (int j = 0; j < tile::keys / 16; ++j) {
-#pragma unroll
-            for (int x = 0; x < tile::dim / 16; ++x) {
-                std::uint32_t b[4]; // keys 0-7 and 8-15, of columns 0-7, then of columns 8-15
-                ptx::load_matrices_transposed(b, v_tile_ + chunk_offset<tile::keys>(16 * j + l % 16, 2 * x + l / 16));
-#pragma unroll
-                for (int m = 0; m < blocks; ++m) {
-                    ptx::mma_16<T>(&o_[m][8 * x], &p[m][4 * j], b[0], b[1]);
-                    ptx::mma_16<T>(&o_[m][8 * x + 4], &p[m][4 * j], b[2], b[3]);
-                }
-            }
-        }
-    }
+    __device__ __forceinline__ char* k_tile() const { return tiles_ + tile::q_bytes; }
+    __device__ __forceinline__ char* v_tile() const { return tiles_ + tile::q_bytes + tile::kv_bytes; }
 
     const forward_arguments& a_;
-    const core::schedule& plan_;
-    index_t batch_;
-    index_t first_head_;
-    index_t split_;
-    const T* k_;
-    const T* v_;
-    char* q_tile_;
-    char* k_tile_;
-    char* v_tile_;
-    score_scale scale_;
-    core::span rows_;
-    core::span visible_; ///< keys that some row of the tile sees
+    block_work<T>& work_;
+    char* tiles_; ///< Q, K, V
     bool key_under_way_ = false;
-    bool active_ = true; ///< this warp holds rows of the tensor (a decode step fills few of a tile's rows)
-    float s_[blocks][tile::keys / 2];
-    float o_[blocks][tile::dim / 2];
-    row_state state_[blocks][2];
+    bool active_ = true;
+    V s_[blocks][tile::keys / 2];
+    V o_[blocks][tile::held_dim / 2];
+    row_state<V> state_[blocks][2];
 };
 
 /// Keys of split `split` of `splits`, whole key tiles each.
@@ -261,25 +243,36 @@ PANTILE_FN core::span split_keys(index_t k_len, index_t key_tile, index_t splits
 }
 
 /// Block x: (row tile, head, batch) in the order of `item`; block y: the split of the keys.
-template <class T, class tile>
+template <class product, class tile>
 __global__ void __launch_bounds__(tile::threads, tile::resident)
     portable_kernel(const __grid_constant__ forward_arguments a) {
     extern __shared__ char raw[];
     char* shared = raw + (tile_alignment - ptx::shared_address(raw) % tile_alignment) % tile_alignment;
     const index_t positions = a.tiles.row_tile / a.heads_packed;
-    const index_t groups = a.shape.q_heads / a.heads_packed; // of packed heads
+    const auto groups = static_cast<int>(a.shape.q_heads / a.heads_packed); // of packed heads
     const work_item work =
         item(blockIdx.x, static_cast<unsigned>(a.shape.batch * groups),
              static_cast<unsigned>(core::ceil_div(a.shape.q_len, positions)), static_cast<unsigned>(a.tail));
-    const index_t batch = work.head / groups;
-    const index_t first_head = work.head % groups * a.heads_packed;
-    const core::sequence whole = a.shape.sequence_of(batch);
-    const core::span part = split_keys(whole.k_len, tile::keys, a.tiles.key_splits, blockIdx.y);
-    const core::sequence sequence = whole.part(part);
-    const core::schedule plan(sequence, a.shape.band_of(sequence), positions, tile::keys);
-    portable_machine<T, tile> machine(a, plan, batch, a.shape.kv_head(first_head), first_head, blockIdx.y,
-                                      sequence.k_begin, shared);
-    core::walk::forward(machine, plan, work.row_tile);
+    const int batch = work.head / groups;
+    const int first_head = work.head % groups * static_cast<int>(a.heads_packed);
+    using T = typename tile::input;
+    __shared__ alignas(block_work<T>) char memory[sizeof(block_work<T>)];
+    auto& facts = *reinterpret_cast<block_work<T>*>(memory);
+    if (threadIdx.x == 0) {
+        const core::sequence whole = a.shape.sequence_of(batch);
+        const core::sequence part =
+            whole.part(split_keys(whole.k_len, tile::keys, a.tiles.key_splits, static_cast<index_t>(blockIdx.y)));
+        const index_t kv_head = a.shape.kv_head(first_head);
+        facts.plan = core::schedule(part, a.shape.band_of(part), positions, tile::keys);
+        facts.k = static_cast<const T*>(a.k) + a.k_layout.place(batch, kv_head, part.k_begin);
+        facts.v = static_cast<const T*>(a.v) + a.v_layout.place(batch, kv_head, part.k_begin);
+        facts.batch = batch;
+        facts.first_head = first_head;
+        facts.split = static_cast<int>(blockIdx.y);
+    }
+    __syncthreads();
+    portable_machine<product, tile> machine(a, facts, shared);
+    core::walk::forward(machine, facts.plan, work.row_tile);
 }
 
 } // namespace pantile::cuda

@@ -5,6 +5,7 @@
 #include "ptx/copy.cuh"
 #include "ptx/registers.cuh"
 #include "ptx/wgmma.cuh"
+#include "tile/key_run.hpp"
 #include "tile/order.hpp"
 #include "tile/softmax.cuh"
 #include "tile/store.cuh"
@@ -21,25 +22,33 @@
 namespace pantile::cuda {
 
 /// Static sizes of one kernel.
-template <int dim_, int keys_, int consumers_, int q_stages_ = 1, bool take_turns_ = true>
+template <int dim_, int keys_, int consumers_, int q_stages_ = 1, bool take_turns_ = true, int value_dim_ = dim_>
 struct sm90_tile {
-    static constexpr int dim = dim_; ///< padded head dim, a multiple of 64
+    static constexpr int dim = dim_;             ///< padded head dim, a multiple of 64
+    static constexpr int value_dim = value_dim_; ///< padded value dim, a multiple of 64
     static constexpr int keys = keys_;
     static constexpr int consumers = consumers_;    ///< warpgroups of 64 query rows
     static constexpr bool take_turns = take_turns_; ///< consumers issue matrix products in turns
     static constexpr int rows = 64 * consumers;
     static constexpr int stages = 2;           ///< of K, and of V
     static constexpr int q_stages = q_stages_; ///< 2: the next row tile's Q loads while this one's last tiles run
+    /// The first scores of a row tile are issued beside the last P·V of the one before: where two Q tiles fit, and where
+    /// registers for two row tiles' states do.
+    static constexpr bool joins_row_tiles = q_stages == 2 && consumers == 2;
     static constexpr int threads = 128 * (consumers + 1);
     static constexpr int producer_registers = consumers == 2 ? 40 : 32;
     static constexpr int consumer_registers = consumers == 2 ? 232 : 160;
-    static constexpr bool rescale_early = dim > 128; ///< O·factor before P·V is issued rather than after it is done
+    static constexpr bool rescale_early =
+        value_dim > 128; ///< O·factor before P·V is issued rather than after it is done
 
     static constexpr int q_bytes = tile_bytes(rows, dim);
-    static constexpr int kv_bytes = tile_bytes(keys, dim);
-    static constexpr int shared_bytes = q_stages * q_bytes + 2 * stages * kv_bytes + 256 + tile_alignment;
+    static constexpr int k_bytes = tile_bytes(keys, dim);
+    static constexpr int v_bytes = tile_bytes(keys, value_dim);
+    static constexpr int shared_bytes = q_stages * q_bytes + stages * (k_bytes + v_bytes) + 256 + tile_alignment;
     static_assert(consumers == 2 || consumers == 3);
-    static_assert(dim % 64 == 0 && keys % 16 == 0);
+    // setmaxnreg hands out what the block was given at its launch and no more: a warpgroup that asks for more waits forever.
+    static_assert(producer_registers + consumers * consumer_registers <= 65536 / threads / 8 * 8 * (consumers + 1));
+    static_assert(dim % 64 == 0 && value_dim % 64 == 0 && keys % 16 == 0);
 };
 
 /// What the producer tells the consumers with a K tile.
@@ -62,8 +71,8 @@ struct row_note {
 template <class tile>
 struct sm90_shared {
     alignas(tile_alignment) char q[tile::q_stages][tile::q_bytes];
-    alignas(tile_alignment) char k[tile::stages][tile::kv_bytes];
-    alignas(tile_alignment) char v[tile::stages][tile::kv_bytes];
+    alignas(tile_alignment) char k[tile::stages][tile::k_bytes];
+    alignas(tile_alignment) char v[tile::stages][tile::v_bytes];
     ptx::barrier q_full[tile::q_stages], q_empty[tile::q_stages];
     ptx::barrier k_full[tile::stages], k_empty[tile::stages];
     ptx::barrier v_full[tile::stages], v_empty[tile::stages];
@@ -122,48 +131,37 @@ class sm90_producer {
 
   private:
     __device__ __forceinline__ void produce(int batch, int head, int kv_head, int row_tile) {
-        const core::schedule plan = schedule_of<tile>(a_, batch);
-        const core::span range = plan.key_range(row_tile);
-        core::key_tile current = plan.next_key_tile(row_tile, range.begin, range);
-        if (current.due == core::visit::skip) {
+        const key_run run = key_run::of<tile::keys>(schedule_of<tile>(a_, batch), row_tile);
+        if (run.begin == run.end) {
             load_pending_value();
             note_row({batch, head, row_tile, 1});
             ptx::arrive(shared_.q_full[q_ring_.stage]);
             q_ring_.advance();
             return;
         }
-        const core::span rows = plan.rows(row_tile);
-        // Keys that some row sees, as far as they exist in memory: what the tensor map does not hold arrives as zeros.
-        const index_t visible_begin = plan.mask.lo(rows.begin);
-        const index_t visible_end = plan.mask.hi(rows.end - 1);
-        const index_t needs_trim_above = visible_end < a_.shape.k_len ? visible_end : unbounded;
-        bool first = true;
-        while (current.due != core::visit::skip) {
-            const core::key_tile next = plan.next_key_tile(row_tile, current.index + 1, range);
-            const bool hides = current.due == core::visit::partial || current.keys.size() < tile::keys;
-            const bool trim = current.keys.begin < visible_begin || current.keys.begin + tile::keys > needs_trim_above;
-            const auto first_key = static_cast<int>(current.keys.begin);
+        // Values that no row sees must not count; beyond the tensor zeros arrive.
+        const int trim_above = run.visible_end < static_cast<int>(a_.shape.k_len) ? run.visible_end : 0x7fffffff;
+        for (int n = run.begin; n < run.end; ++n) {
+            const int first_key = n * tile::keys;
+            const bool trim = first_key < run.visible_begin || first_key + tile::keys > trim_above;
             load_key(batch, kv_head,
-                     {first_key, (hides ? key_note::partial : 0) | (trim ? key_note::trim : 0) |
-                                     (next.due == core::visit::skip ? key_note::last : 0)});
+                     {first_key, (run.hides<tile::keys>(n) ? key_note::partial : 0) | (trim ? key_note::trim : 0) |
+                                     (n + 1 == run.end ? key_note::last : 0)});
             load_pending_value();
-            if (first) load_query(batch, head, row_tile);
-            first = false;
-            pending_ = true;
+            if (n == run.begin) load_query(batch, head, row_tile);
             pending_key_ = first_key;
             pending_head_ = kv_head;
             pending_batch_ = batch;
-            current = next;
         }
     }
 
     /// One tile, a panel of 64 columns at a time; its bytes count against `done`.
-    template <int rows>
+    template <int rows, int columns>
     __device__ __forceinline__ static void load(char* to, const CUtensorMap& map, ptx::barrier& done, int row, int head,
                                                 int batch) {
-        ptx::arrive_expecting(done, tile_bytes(rows, tile::dim));
+        ptx::arrive_expecting(done, tile_bytes(rows, columns));
 #pragma unroll
-        for (int panel = 0; panel < tile::dim / panel_columns; ++panel) {
+        for (int panel = 0; panel < columns / panel_columns; ++panel) {
             ptx::copy_box(to + panel * rows * panel_row_bytes, map, done, panel * panel_columns, row, head, batch);
         }
     }
@@ -171,16 +169,17 @@ class sm90_producer {
     __device__ __forceinline__ void load_key(int batch, int kv_head, key_note note) {
         ptx::wait(shared_.k_empty[k_ring_.stage], k_ring_.parity ^ 1);
         shared_.key[k_ring_.stage] = note;
-        load<tile::keys>(shared_.k[k_ring_.stage], k_map_, shared_.k_full[k_ring_.stage], note.first, kv_head, batch);
+        load<tile::keys, tile::dim>(shared_.k[k_ring_.stage], k_map_, shared_.k_full[k_ring_.stage], note.first,
+                                    kv_head, batch);
         k_ring_.advance();
     }
 
     __device__ __forceinline__ void load_pending_value() {
-        if (!pending_) return;
-        pending_ = false;
+        if (pending_key_ < 0) return;
         ptx::wait(shared_.v_empty[v_ring_.stage], v_ring_.parity ^ 1);
-        load<tile::keys>(shared_.v[v_ring_.stage], v_map_, shared_.v_full[v_ring_.stage], pending_key_, pending_head_,
-                         pending_batch_);
+        load<tile::keys, tile::value_dim>(shared_.v[v_ring_.stage], v_map_, shared_.v_full[v_ring_.stage], pending_key_,
+                                          pending_head_, pending_batch_);
+        pending_key_ = -1;
         v_ring_.advance();
     }
 
@@ -191,8 +190,8 @@ class sm90_producer {
 
     __device__ __forceinline__ void load_query(int batch, int head, int row_tile) {
         note_row({batch, head, row_tile, 0});
-        load<tile::rows>(shared_.q[q_ring_.stage], q_map_, shared_.q_full[q_ring_.stage], row_tile * tile::rows, head,
-                         batch);
+        load<tile::rows, tile::dim>(shared_.q[q_ring_.stage], q_map_, shared_.q_full[q_ring_.stage],
+                                    row_tile * tile::rows, head, batch);
         q_ring_.advance();
     }
 
@@ -204,8 +203,7 @@ class sm90_producer {
     ring<tile::q_stages> q_ring_;
     ring<tile::stages> k_ring_;
     ring<tile::stages> v_ring_;
-    bool pending_ = false; ///< V of the last K tile is still to be loaded
-    int pending_key_ = 0;
+    int pending_key_ = -1; ///< first key of the K tile whose V is still to be loaded; -1: none
     int pending_head_ = 0;
     int pending_batch_ = 0;
 };
@@ -215,39 +213,22 @@ template <class T, class tile>
 class sm90_consumer {
   public:
     __device__ __forceinline__ sm90_consumer(const forward_arguments& a, sm90_shared<tile>& shared, int group)
-        : a_(a), shared_(shared), group_(group), scale_(score_scale::of(a.shape.scale)),
+        : a_(a), shared_(shared), group_(group), scale_(score_scale<float>::of(a.shape.scale)),
           q_(k_major_descriptor(ptx::shared_address(shared.q[0]) + group * 64 * panel_row_bytes)),
           k_(k_major_descriptor(ptx::shared_address(shared.k[0]))),
           v_(mn_major_descriptor(ptx::shared_address(shared.v[0]), tile::keys)) {}
 
     __device__ __forceinline__ void run() {
         if (tile::take_turns && group_ == tile::consumers - 1) pass_turn();
-        for (;; q_ring_.advance()) {
-            ptx::wait(shared_.q_full[q_ring_.stage], q_ring_.parity);
-            const row_note row = shared_.row[q_ring_.stage];
-            if (row.batch < 0) return;
-            first_row_ = row.row_tile * tile::rows + group_ * 64 + warp() * 16 + lane() / 4;
-            batch_ = row.batch;
-            row_tile_ = row.row_tile;
-            const core::band mask = schedule_of<tile>(a_, row.batch).mask;
-#pragma unroll
-            for (int r = 0; r < 2; ++r) {
-                sees_[r] = {static_cast<int>(mask.lo(first_row_ + 8 * r)),
-                            static_cast<int>(mask.hi(first_row_ + 8 * r))};
-            }
-            start();
-            if (row.empty != 0) {
+        while (take_row()) {
+            if (row_.empty != 0) {
                 release(shared_.q_empty[q_ring_.stage]);
-            } else {
-                attend();
+                q_ring_.advance();
+                clear();
+                finish();
+                continue;
             }
-            reduce_rows(state_);
-#pragma unroll
-            for (int r = 0; r < 2; ++r) {
-                const index_t i = first_row_ + 8 * r;
-                finish_row<T>(a_, row.batch, row.head, core::min(i, a_.shape.q_len - 1), 0, o_, r, state_[r],
-                              i < a_.shape.q_len);
-            }
+            attend();
         }
     }
 
@@ -258,10 +239,47 @@ class sm90_consumer {
         if (lane() == 0) ptx::arrive(b);
     }
 
+    /// Waits for the next row tile and makes it current; false: there is none.
+    __device__ __forceinline__ bool take_row() {
+        peek_row();
+        if (next_.batch < 0) return false;
+        row_ = next_;
+        start();
+        return true;
+    }
+    __device__ __forceinline__ void peek_row() {
+        ptx::wait(shared_.q_full[q_ring_.stage], q_ring_.parity);
+        next_ = shared_.row[q_ring_.stage];
+    }
+
+    /// The current row tile's bounds, and its softmax at the start.
     __device__ __forceinline__ void start() {
+        const core::band mask = schedule_of<tile>(a_, row_.batch).mask;
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const int i = first_row() + 8 * r;
+            sees_[r] = {static_cast<int>(mask.lo(i)), static_cast<int>(mask.hi(i))};
+        }
+        state_[0] = state_[1] = row_softmax<float>::start();
+    }
+    __device__ __forceinline__ void clear() {
 #pragma unroll
         for (float& x : o_) x = 0.0F;
-        state_[0] = state_[1] = row_softmax::start();
+    }
+    /// This thread's first row; the other is 8 further.
+    __device__ __forceinline__ int first_row() const {
+        return row_.row_tile * tile::rows + group_ * 64 + warp() * 16 + lane() / 4;
+    }
+
+    /// Normalises and stores O of the current row tile.
+    __device__ __forceinline__ void finish() {
+        reduce_rows(state_);
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const index_t i = first_row() + 8 * r;
+            finish_row<T, false>(a_, row_.batch, row_.head, core::min(i, a_.shape.q_len - 1), 0, o_, 0, r, state_[r],
+                                 i < a_.shape.q_len);
+        }
     }
 
     // Turns: group g waits at named barrier 1 + g for the group before it.
@@ -285,7 +303,7 @@ class sm90_consumer {
         ptx::pin(s_);
         ptx::wgmma_fence();
         const std::uint64_t q = q_ + static_cast<std::uint32_t>(q_ring_.stage * (tile::q_bytes >> 4));
-        const std::uint64_t k = k_ + static_cast<std::uint32_t>(stage * (tile::kv_bytes >> 4));
+        const std::uint64_t k = k_ + static_cast<std::uint32_t>(stage * (tile::k_bytes >> 4));
 #pragma unroll
         for (int x = 0; x < tile::dim / 16; ++x) {
             const int column = x % 4 * 32 >> 4;
@@ -299,10 +317,10 @@ class sm90_consumer {
     __device__ __forceinline__ void issue_values(int stage) {
         ptx::pin(o_);
         ptx::wgmma_fence();
-        const std::uint64_t v = v_ + static_cast<std::uint32_t>(stage * (tile::kv_bytes >> 4));
+        const std::uint64_t v = v_ + static_cast<std::uint32_t>(stage * (tile::v_bytes >> 4));
 #pragma unroll
         for (int x = 0; x < tile::keys / 16; ++x) {
-            ptx::wgmma<T, tile::dim>::rs(o_, p_ + 4 * x, v + x * (16 * panel_row_bytes >> 4), 1);
+            ptx::wgmma<T, tile::value_dim>::rs(o_, p_ + 4 * x, v + x * (16 * panel_row_bytes >> 4), 1);
         }
         ptx::wgmma_commit();
     }
@@ -330,17 +348,17 @@ class sm90_consumer {
         // Most tiles raise no maximum of the warp's rows: then the factors are 1.
         if (!__any_sync(0xffffffffU, factor_[0] != 1.0F || factor_[1] != 1.0F)) return;
 #pragma unroll
-        for (int i = 0; i < tile::dim / 2; ++i) o_[i] *= factor_[i / 2 % 2];
+        for (int i = 0; i < tile::value_dim / 2; ++i) o_[i] *= factor_[i / 2 % 2];
     }
 
     /// Zeroes the rows of V that no row of the tile sees: their probabilities are 0, but 0 times what lies there may not
     /// be. Every consumer does it for itself, all write the same zeros.
     __device__ __forceinline__ void trim_values(const key_note& note, int stage) {
-        const core::schedule plan = schedule_of<tile>(a_, batch_);
-        const core::span rows = plan.rows(row_tile_);
+        const core::schedule plan = schedule_of<tile>(a_, row_.batch);
+        const core::span rows = plan.rows(row_.row_tile);
         const int begin = static_cast<int>(plan.mask.lo(rows.begin)) - note.first;
         const int end = static_cast<int>(plan.mask.hi(rows.end - 1)) - note.first;
-        for (int at = static_cast<int>(threadIdx.x % 128); at < tile::keys * tile::dim / 8; at += 128) {
+        for (int at = static_cast<int>(threadIdx.x % 128); at < tile::keys * tile::value_dim / 8; at += 128) {
             const int row = at / 8 % tile::keys;
             if (row < begin || row >= end) {
                 *reinterpret_cast<uint4*>(shared_.v[stage] + at * 16) = make_uint4(0, 0, 0, 0);
@@ -352,8 +370,10 @@ class sm90_consumer {
         if (group_ == 2) ptx::named_sync<6, 128>();
     }
 
-    /// The row tile against its key tiles. In the loop, Q·K of a tile and P·V of the tile before it are under way
-    /// together, and the softmax of the first runs while the second goes on.
+    /// Row tiles against their key tiles, until one that sees no key, or none, follows. In the loop, Q·K of a tile and P·V
+    /// of the tile before it are under way together, and the softmax of the first runs while the second goes on. It goes on
+    /// like this from one row tile to the next: where two Q tiles fit, the first Q·K of the next row tile takes the place
+    /// beside the last P·V of this one.
     __device__ __forceinline__ void attend() {
         ptx::wait(shared_.k_full[k_ring_.stage], k_ring_.parity);
         key_note note = shared_.key[k_ring_.stage];
@@ -363,7 +383,32 @@ class sm90_consumer {
         keys_are_read(note);
         fold_scores(note);
         pack_probabilities();
-        while ((note.flags & key_note::last) == 0) {
+        clear();
+        for (;;) {
+            while ((note.flags & key_note::last) == 0) {
+                ptx::wait(shared_.k_full[k_ring_.stage], k_ring_.parity);
+                const key_note next = shared_.key[k_ring_.stage];
+                await_turn();
+                issue_scores(k_ring_.stage);
+                if constexpr (tile::rescale_early) rescale();
+                await_values(note);
+                issue_values(v_ring_.stage);
+                pass_turn();
+                ptx::wgmma_wait<1>();
+                ptx::pin(s_);
+                keys_are_read(next);
+                fold_scores(next);
+                ptx::wgmma_wait<0>();
+                ptx::pin(o_);
+                values_are_read();
+                pack_probabilities();
+                if constexpr (!tile::rescale_early) rescale();
+                note = next;
+            }
+            q_ring_.advance();
+            if constexpr (!tile::joins_row_tiles) break;
+            peek_row();
+            if (next_.batch < 0 || next_.empty != 0) break;
             ptx::wait(shared_.k_full[k_ring_.stage], k_ring_.parity);
             const key_note next = shared_.key[k_ring_.stage];
             await_turn();
@@ -375,12 +420,17 @@ class sm90_consumer {
             ptx::wgmma_wait<1>();
             ptx::pin(s_);
             keys_are_read(next);
+            const row_note done = row_;
+            const row_state<float> done_state[2] = {state_[0], state_[1]};
+            row_ = next_;
+            start();
             fold_scores(next);
             ptx::wgmma_wait<0>();
             ptx::pin(o_);
             values_are_read();
+            finish_other(done, done_state);
             pack_probabilities();
-            if constexpr (!tile::rescale_early) rescale();
+            clear();
             note = next;
         }
         if constexpr (tile::rescale_early) rescale();
@@ -389,6 +439,20 @@ class sm90_consumer {
         ptx::wgmma_wait<0>();
         ptx::pin(o_);
         values_are_read();
+        finish();
+    }
+
+    /// Stores O for a row tile that is current no more.
+    __device__ __forceinline__ void finish_other(const row_note& row, const row_state<float> (&state)[2]) {
+        const row_note kept_row = row_;
+        const row_state<float> kept[2] = {state_[0], state_[1]};
+        row_ = row;
+        state_[0] = state[0];
+        state_[1] = state[1];
+        finish();
+        row_ = kept_row;
+        state_[0] = kept[0];
+        state_[1] = kept[1];
     }
 
     /// Gives the K tile back, and with the last one Q.
@@ -409,19 +473,18 @@ class sm90_consumer {
     const forward_arguments& a_;
     sm90_shared<tile>& shared_;
     int group_;
-    score_scale scale_;
+    score_scale<float> scale_;
     std::uint64_t q_, k_, v_;
     ring<tile::q_stages> q_ring_;
     ring<tile::stages> k_ring_;
     ring<tile::stages> v_ring_;
-    int first_row_ = 0;
-    int batch_ = 0;
-    int row_tile_ = 0;
+    row_note row_;          ///< the current row tile
+    row_note next_;         ///< the one behind it, if peeked at
     column_limits sees_[2]; ///< the keys of this thread's two rows
     float s_[tile::keys / 2];
-    float o_[tile::dim / 2];
+    float o_[tile::value_dim / 2];
     std::uint32_t p_[tile::keys / 4];
-    row_state state_[2];
+    row_state<float> state_[2];
     float factor_[2];
 };
 

@@ -7,13 +7,16 @@
 namespace pantile::cuda {
 
 template <class T>
-inline constexpr element element_of = std::is_same_v<T, __half> ? element::float16 : element::bfloat16;
+inline constexpr element element_of = std::is_same_v<T, __half>          ? element::float16
+                                      : std::is_same_v<T, __nv_bfloat16> ? element::bfloat16
+                                      : std::is_same_v<T, float>         ? element::float32
+                                                                         : element::float64;
 
-template <class T, class tile>
+template <class product, class tile>
 void launch_portable(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
     const index_t positions = a.tiles.row_tile / a.heads_packed;
     const index_t items = core::ceil_div(a.shape.q_len, positions) * a.shape.batch * (a.shape.q_heads / a.heads_packed);
-    const auto function = portable_kernel<T, tile>;
+    const auto function = portable_kernel<product, tile>;
     check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, tile::shared_bytes),
           "cudaFuncSetAttribute(portable kernel, shared memory)");
     const dim3 grid(static_cast<unsigned>(items), static_cast<unsigned>(a.tiles.key_splits));
@@ -21,10 +24,25 @@ void launch_portable(const forward_arguments& a, int /*multiprocessors*/, cudaSt
     check(cudaGetLastError(), "launch of the portable kernel");
 }
 
-template <class T, class tile>
+template <class product, class tile>
 constexpr kernel portable_entry(cuda_kernel kind) {
-    return {kind,       element_of<T>, tile::dim,          tile::rows,
-            tile::keys, tile::threads, tile::shared_bytes, &launch_portable<T, tile>};
+    return {kind,
+            element_of<typename tile::input>,
+            tile::dim,
+            tile::dim,
+            tile::rows,
+            tile::keys,
+            tile::threads,
+            tile::resident,
+            tile::shared_bytes,
+            &launch_portable<product, tile>};
+}
+
+/// fp16 and bf16: `tile` is portable_tile of the type and the sizes that follow.
+template <class T, int... sizes>
+constexpr kernel half_entry(cuda_kernel kind) {
+    using tile = portable_tile<T, sizes...>;
+    return portable_entry<product_half<T, tile>, tile>(kind);
 }
 
 } // namespace pantile::cuda

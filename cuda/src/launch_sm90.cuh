@@ -28,8 +28,8 @@ void launch_sm90(const forward_arguments& a, int multiprocessors, cudaStream_t s
 template <class T, class tile>
 constexpr kernel sm90_entry() {
     constexpr element type = std::is_same_v<T, __half> ? element::float16 : element::bfloat16;
-    return {cuda_kernel::sm90, type,          tile::dim,          tile::rows,
-            tile::keys,        tile::threads, tile::shared_bytes, &launch_sm90<T, tile>};
+    return {cuda_kernel::sm90, type,          tile::dim, tile::value_dim,    tile::rows,
+            tile::keys,        tile::threads, 1,         tile::shared_bytes, &launch_sm90<T, tile>};
 }
 
 } // namespace pantile::cuda

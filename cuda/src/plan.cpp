@@ -10,18 +10,19 @@ namespace {
 constexpr index_t largest_dim = 256;
 constexpr index_t largest_int = 0x7fffffff;
 constexpr index_t fewest_keys_of_a_split = 256; ///< below this a split costs more than it brings
-constexpr index_t blocks_a_multiprocessor = 2;  ///< of the decode kernel, by registers and shared memory
 constexpr index_t most_splits = 128;
 
-/// The kernel of `kind` with the smallest padded head dim that holds the problem's dims; of two such, the one with the
-/// smaller row tile if `short_rows`, else the one with the larger.
-const kernel* smallest(cuda_kernel kind, element type, index_t dim, bool short_rows = false) {
+/// The kernel of `kind` with the smallest padded dims that hold the problem's; of two such, the one with the smaller row tile
+/// if `short_rows`, else the one with the larger.
+const kernel* smallest(cuda_kernel kind, element type, const core::problem& p, bool short_rows = false) {
     const kernel* best = nullptr;
     for (const auto& table : kernel_tables()) {
         for (const kernel& k : table) {
-            if (k.kind != kind || k.type != type || k.dim < dim) continue;
-            const bool better = best == nullptr || k.dim < best->dim ||
-                                (k.dim == best->dim && (short_rows ? k.rows < best->rows : k.rows > best->rows));
+            if (k.kind != kind || k.type != type || k.dim < p.head_dim || k.value_dim < p.value_dim) continue;
+            const int padded = k.dim + k.value_dim;
+            const int best_padded = best == nullptr ? 0 : best->dim + best->value_dim;
+            const bool better = best == nullptr || padded < best_padded ||
+                                (padded == best_padded && (short_rows ? k.rows < best->rows : k.rows > best->rows));
             if (better) best = &k;
         }
     }
@@ -33,6 +34,7 @@ bool hides(const core::problem& p) { return p.left < p.k_len || p.right < p.k_le
 
 /// Why the sm90 kernel cannot serve the call; empty if it can.
 std::string sm90_objection(const core::problem& p, const call_facts& call, const device_facts& device) {
+    if (bytes_of(call.type) != 2) return "q, k and v are not fp16 or bf16";
     if (device.compute_capability != 90) return "the device is not of compute capability 9.0";
     if (!call.vectors) return "a base, stride or dim of q, k or v is not a multiple of 16 bytes";
     if (call.repeats) return "a stride of q, k or v is 0 or negative";
@@ -85,7 +87,7 @@ forward_plan plan_portable(const core::problem& p, const call_facts& call, const
     if (call.key_splits > 0) {
         plan.tiles.key_splits = call.key_splits;
     } else if (chosen->kind == cuda_kernel::decode) {
-        plan.tiles.key_splits = choose_splits(items, p.k_len, device.multiprocessors * blocks_a_multiprocessor);
+        plan.tiles.key_splits = choose_splits(items, p.k_len, device.multiprocessors * chosen->resident);
     }
     if (plan.tiles.key_splits > 65535) {
         throw invalid_argument("pantile: options.key_splits is " + std::to_string(plan.tiles.key_splits) +
@@ -95,7 +97,7 @@ forward_plan plan_portable(const core::problem& p, const call_facts& call, const
     plan.blocks = items * plan.tiles.key_splits;
     if (plan.tiles.key_splits > 1) {
         const index_t rows = p.batch * p.q_heads * p.q_len;
-        plan.workspace_bytes = plan.tiles.key_splits * rows * (p.value_dim + 2) * 4;
+        plan.workspace_bytes = plan.tiles.key_splits * rows * (p.value_dim + 2) * computed_bytes(call.type);
     }
     return plan;
 }
@@ -117,15 +119,21 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
     if (call.forced == cuda_kernel::sm90 && !objection.empty()) {
         throw unsupported("pantile: the sm90 kernel cannot serve this call: " + objection);
     }
+    if (call.forced == cuda_kernel::ffma) {
+        if (call.type != element::float32) {
+            throw unsupported("pantile: the ffma kernel cannot serve this call: q, k and v are not fp32");
+        }
+        return plan_portable(p, call, device, smallest(cuda_kernel::ffma, call.type, p));
+    }
     // Few rows: reading K and V once, by as many multiprocessors as there are, is all that counts.
-    const kernel* decode = smallest(cuda_kernel::decode, call.type, dim);
+    const kernel* decode = smallest(cuda_kernel::decode, call.type, p);
     const index_t rows = p.q_len * p.group();
     const bool few_rows = rows <= decode->rows && p.k_len >= 2 * fewest_keys_of_a_split;
     if (call.forced == cuda_kernel::decode || (call.forced == cuda_kernel::automatic && few_rows)) {
         return plan_portable(p, call, device, decode);
     }
-    // A short causal row tile is mostly diagonal: small ones waste less of it.
-    const kernel* hopper = smallest(cuda_kernel::sm90, call.type, dim, hides(p) && p.q_len <= 1024);
+    // Few rows fill small row tiles better, and a short causal row tile is mostly diagonal: small ones waste less of it.
+    const kernel* hopper = smallest(cuda_kernel::sm90, call.type, p, p.q_len <= 1024);
     if (call.forced != cuda_kernel::portable && objection.empty() && hopper != nullptr) {
         const index_t items = p.batch * p.q_heads * core::ceil_div(p.q_len, hopper->rows);
         forward_plan plan;
@@ -139,7 +147,7 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
         plan.workspace_bytes = plan.counts_items ? 256 : 0;
         return plan;
     }
-    return plan_portable(p, call, device, smallest(cuda_kernel::portable, call.type, dim));
+    return plan_portable(p, call, device, smallest(cuda_kernel::portable, call.type, p));
 }
 
 } // namespace pantile::cuda

@@ -54,9 +54,9 @@ TEST(plan, hopper_gets_its_own_kernel_where_it_can) {
     EXPECT_EQ(plan.workspace_bytes, 3 * 16 * 1024 * (128 + 2) * 4);
 }
 
-TEST(plan, short_masked_rows_take_small_tiles) {
+TEST(plan, short_rows_take_small_tiles) {
     core::problem p = square(512, 64);
-    EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 192);
+    EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 128);
     p.right = 0;
     EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 128);
     p.q_len = p.k_len = 8192;
@@ -72,6 +72,30 @@ TEST(plan, few_rows_split_the_keys_and_pack_the_heads) {
     EXPECT_EQ(plan.heads_packed, 4);
     EXPECT_GT(plan.tiles.key_splits, 16); // 8 groups alone would leave most multiprocessors idle
     EXPECT_EQ(plan.blocks, 8 * plan.tiles.key_splits);
+}
+
+TEST(plan, wide_types_have_kernels_of_their_own) {
+    for (const element type : {element::float32, element::float64}) {
+        const forward_plan plan = choose(square(1024, 128), aligned(type), h100);
+        EXPECT_EQ(plan.chosen->kind, cuda_kernel::portable);
+        EXPECT_EQ(plan.chosen->type, type);
+        call_facts split = aligned(type);
+        split.key_splits = 2;
+        EXPECT_EQ(choose(square(64, 128), split, h100).workspace_bytes, 2 * 16 * 64 * (128 + 2) * computed_bytes(type));
+    }
+    call_facts exact = aligned(element::float32);
+    exact.forced = cuda_kernel::ffma;
+    EXPECT_EQ(choose(square(1024, 128), exact, h100).chosen->kind, cuda_kernel::ffma);
+    exact.type = element::float64;
+    EXPECT_THROW((void)choose(square(1024, 128), exact, h100), unsupported);
+}
+
+TEST(plan, a_smaller_value_dim_has_a_tile_of_its_own) {
+    core::problem p = square(4096, 192);
+    EXPECT_EQ(choose(p, aligned(), h100).chosen->value_dim, 192);
+    p.value_dim = 128;
+    EXPECT_EQ(choose(p, aligned(), h100).chosen->value_dim, 128);
+    EXPECT_EQ(choose(p, aligned(), h100).chosen->dim, 192);
 }
 
 TEST(plan, a_forced_kernel_that_cannot_serve_says_why) {
@@ -102,10 +126,10 @@ RC_GTEST_PROP(plan, chosen_kernels_hold_the_dims_and_tiles_hold_whole_positions,
     p.head_dim = *rc::gen::inRange<index_t>(0, 257);
     p.value_dim = *rc::gen::inRange<index_t>(0, 257);
     call_facts call;
-    call.type = *rc::gen::element(element::float16, element::bfloat16);
+    call.type = *rc::gen::element(element::float16, element::bfloat16, element::float32, element::float64);
     call.vectors = *rc::gen::arbitrary<bool>();
     const forward_plan plan = choose(p, call, *rc::gen::element(h100, a100));
-    RC_ASSERT(plan.chosen->dim >= core::max(p.head_dim, p.value_dim));
+    RC_ASSERT(plan.chosen->dim >= p.head_dim && plan.chosen->value_dim >= p.value_dim);
     RC_ASSERT(plan.chosen->type == call.type);
     RC_ASSERT(plan.tiles.row_tile % plan.heads_packed == 0);
     RC_ASSERT(plan.tiles.row_tile > 0 && plan.tiles.row_tile <= plan.chosen->rows);

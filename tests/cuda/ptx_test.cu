@@ -46,8 +46,8 @@ __global__ void mma_kernel(float* c) { // 16x16 by 16x16: A row-major and B as [
     const int l = static_cast<int>(threadIdx.x);
     std::uint32_t a[4];
     std::uint32_t b[4];
-    ptx::load_matrices(a, a_tile + chunk_offset<16>(l % 16, l / 16));
-    ptx::load_matrices(b, b_tile + chunk_offset<16>(l % 8 + l / 16 * 8, l / 8 % 2));
+    ptx::load_matrices(a, ptx::shared_address(a_tile) + chunk_offset<16>(l % 16, l / 16));
+    ptx::load_matrices(b, ptx::shared_address(b_tile) + chunk_offset<16>(l % 8 + l / 16 * 8, l / 8 % 2));
     float s[8] = {};
     ptx::mma_16<T>(s, a, b[0], b[1]);
     ptx::mma_16<T>(s + 4, a, b[2], b[3]);
@@ -73,6 +73,69 @@ TEST(ptx, mma_with_ldmatrix) {
     PANTILE_NEEDS_DEVICE(90);
     expect_mma<__half>();
     expect_mma<__nv_bfloat16>();
+}
+
+__global__ void mma_f64_kernel(double* c) { // 16x16 by 16x8
+    const int g = static_cast<int>(threadIdx.x) / 4;
+    const int t = static_cast<int>(threadIdx.x) % 4;
+    double a[8];
+    double b[4];
+    for (int i = 0; i < 4; ++i) {
+        for (int r = 0; r < 2; ++r) a[2 * i + r] = value(g + 8 * r, t + 4 * i);
+        b[i] = value(g + 5, t + 4 * i);
+    }
+    double s[4] = {};
+    ptx::mma_f64(s, a, b);
+    for (int i = 0; i < 4; ++i) c[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2] = s[i];
+}
+
+TEST(ptx, mma_of_doubles) {
+    PANTILE_NEEDS_DEVICE(90);
+    const on_gpu<double> c(std::vector<double>(128, -1000.0));
+    mma_f64_kernel<<<1, 32>>>(c.data());
+    PANTILE_CUDA_OK(cudaDeviceSynchronize());
+    const auto got = c.values();
+    for (int i = 0; i < 16; ++i) {
+        for (int j = 0; j < 8; ++j) {
+            int sum = 0;
+            for (int k = 0; k < 16; ++k) sum += value(i, k) * value(j + 5, k);
+            EXPECT_EQ(got[static_cast<std::size_t>(i * 8 + j)], sum) << i << ' ' << j;
+        }
+    }
+}
+
+/// One product of 16x8 by 8x8 numbers of 22 bits, as three of tf32 parts: exact to the parts that are dropped.
+__global__ void mma_tf32_kernel(float* c) {
+    const int g = static_cast<int>(threadIdx.x) / 4;
+    const int t = static_cast<int>(threadIdx.x) % 4;
+    const auto number = [](int row, int column) {
+        return static_cast<float>(value(row, column)) + 0x1p-18F * (row + 1);
+    };
+    std::uint32_t a[2][4]; // high, low
+    std::uint32_t b[2][2];
+    for (int i = 0; i < 4; ++i) ptx::split_tf32(number(g + i % 2 * 8, t + i / 2 * 4), a[0][i], a[1][i]);
+    for (int i = 0; i < 2; ++i) ptx::split_tf32(number(g + 5, t + 4 * i), b[0][i], b[1][i]);
+    float s[4] = {};
+    ptx::mma_tf32(s, a[0], b[1]);
+    ptx::mma_tf32(s, a[1], b[0]);
+    ptx::mma_tf32(s, a[0], b[0]);
+    for (int i = 0; i < 4; ++i) c[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2] = s[i];
+}
+
+TEST(ptx, mma_of_split_floats) {
+    PANTILE_NEEDS_DEVICE(90);
+    const on_gpu<float> c(std::vector<float>(128, -1000.0F));
+    mma_tf32_kernel<<<1, 32>>>(c.data());
+    PANTILE_CUDA_OK(cudaDeviceSynchronize());
+    const auto got = c.values();
+    const auto number = [](int row, int column) { return value(row, column) + 0x1p-18 * (row + 1); };
+    for (int i = 0; i < 16; ++i) {
+        for (int j = 0; j < 8; ++j) {
+            double sum = 0;
+            for (int k = 0; k < 8; ++k) sum += number(i, k) * number(j + 5, k);
+            EXPECT_NEAR(got[static_cast<std::size_t>(i * 8 + j)], sum, 2e-5) << i << ' ' << j; // one tf32 product: 2e-3
+        }
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------- wgmma

@@ -87,12 +87,13 @@ gpu_result forward_on_gpu(const attention_case& c, const attention_inputs& in, c
     stored<T> k(in.k, call.inputs);
     stored<T> v(in.v, call.inputs);
     stored<Out> out(c.out_extent(), call.outputs);
-    stored<float> lse(c.lse_extent(), layout::padded);
+    using row = std::conditional_t<std::is_same_v<T, double>, double, float>;
+    stored<row> lse(c.lse_extent(), layout::padded);
     const uploaded<T> gq(q, call.shift);
     const uploaded<T> gk(k, call.shift);
     const uploaded<T> gv(v, call.shift);
     const uploaded<Out> gout(out, call.shift);
-    const uploaded<float> glse(lse, 0);
+    const uploaded<row> glse(lse, 0);
     const on_gpu<index_t> lengths(c.key_lengths);
     device_options o = options_of(c, call);
     if (!c.key_lengths.empty()) o.key_lengths = lengths.data();
@@ -106,6 +107,51 @@ gpu_result forward_on_gpu(const attention_case& c, const attention_inputs& in, c
     gout.download();
     glse.download();
     return {out.values(), lse.values(), out.gaps_are_untouched() && lse.gaps_are_untouched()};
+}
+
+/// The same over the two halves of the keys, as partial results: merged (in place), finished (in place).
+template <class T>
+gpu_result merged_on_gpu(const attention_case& c, const attention_inputs& in, const gpu_call& call, index_t cut) {
+    using row = std::conditional_t<std::is_same_v<T, double>, double, float>;
+    stored<T> q(in.q, call.inputs);
+    stored<T> k(in.k, call.inputs);
+    stored<T> v(in.v, call.inputs);
+    stored<row> out[2] = {{c.out_extent(), call.outputs}, {c.out_extent(), call.outputs}};
+    stored<row> max[2] = {{c.lse_extent(), layout::padded}, {c.lse_extent(), layout::bhsd}};
+    stored<row> sum[2] = {{c.lse_extent(), layout::bhsd}, {c.lse_extent(), layout::padded}};
+    stored<row> lse(c.lse_extent(), layout::padded);
+    const uploaded<T> gq(q, call.shift);
+    const uploaded<T> gk(k, call.shift);
+    const uploaded<T> gv(v, call.shift);
+    const uploaded<row> glse(lse, 0);
+    const uploaded<row> gout[2] = {{out[0], call.shift}, {out[1], call.shift}};
+    const uploaded<row> gmax[2] = {{max[0], 0}, {max[1], 0}};
+    const uploaded<row> gsum[2] = {{sum[0], 0}, {sum[1], 0}};
+    cudaStream_t stream{};
+    EXPECT_EQ(cudaSuccess, cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    const auto part = [&](int n) { return device_partial_view<row>{gout[n].view(), gmax[n].rows(), gsum[n].rows()}; };
+    const index_t whole_offset = c.align == anchor::bottom_right ? c.k_len - c.q_len
+                                 : c.align == anchor::top_left   ? 0
+                                                                 : c.offset;
+    const index_t begin[2] = {0, cut};
+    const index_t end[2] = {cut, c.k_len};
+    for (int n = 0; n < 2; ++n) {
+        device_options o = options_of(c, call);
+        o.mask = o.mask.at_offset(whole_offset - begin[n]);
+        auto keys = gk.view();
+        auto values = gv.view();
+        keys.data += begin[n] * keys.stride[2];
+        values.data += begin[n] * values.stride[2];
+        keys.extent[2] = values.extent[2] = end[n] - begin[n];
+        attention_partial(device_view<const T>(gq.view()), keys, values, part(n), stream, o);
+    }
+    merge(device_partial_view<const row>(part(0)), part(1), part(0), stream);
+    finish(device_partial_view<const row>(part(0)), gout[0].view(), glse.rows(), stream);
+    EXPECT_EQ(cudaSuccess, cudaStreamSynchronize(stream)) << cudaGetErrorString(cudaGetLastError());
+    EXPECT_EQ(cudaSuccess, cudaStreamDestroy(stream));
+    gout[0].download();
+    glse.download();
+    return {out[0].values(), lse.values(), out[0].gaps_are_untouched() && lse.gaps_are_untouched()};
 }
 
 } // namespace pantile::test

@@ -76,6 +76,7 @@ enum class cuda_kernel : unsigned char {
     portable, ///< sm_80 and later: mma.sync, cp.async
     decode,   ///< the portable kernel with small row tiles, packed heads and split keys: few rows, long keys
     sm90,     ///< Hopper: wgmma, copy engine, warp specialisation; fp16 and bf16
+    ffma,     ///< fp32 by fused multiply-adds, one rounding each, instead of three tf32 products; only if asked for
 };
 
 struct device_options {
@@ -89,21 +90,63 @@ struct device_options {
     std::span<std::byte> workspace{};
 };
 
+// ---------------------------------------------------------------------------------------------------------- forward
+// fp32 and fp64 in their own precision (fp32 products as three tf32 products, exact to about 2^-22 each, unless the ffma
+// kernel is asked for). fp16 and bf16 are computed in fp32, with P rounded to the inputs' type for the matrix unit, and
+// rounded once at the output, which may also be fp32. lse is fp32 (fp64 for fp64).
+
 // clang-format off
+void attention(device_view<const float>    q, device_view<const float>    k, device_view<const float>    v, device_view<float>    out, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const double>   q, device_view<const double>   k, device_view<const double>   v, device_view<double>   out, cudaStream_t stream, const device_options& = {});
 void attention(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_view<float16>  out, cudaStream_t stream, const device_options& = {});
 void attention(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_view<float>    out, cudaStream_t stream, const device_options& = {});
 void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_view<bfloat16> out, cudaStream_t stream, const device_options& = {});
 void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_view<float>    out, cudaStream_t stream, const device_options& = {});
 
-void attention(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_view<float16>  out, device_row_view<float> lse, cudaStream_t stream, const device_options& = {});
-void attention(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_view<float>    out, device_row_view<float> lse, cudaStream_t stream, const device_options& = {});
-void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_view<bfloat16> out, device_row_view<float> lse, cudaStream_t stream, const device_options& = {});
-void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_view<float>    out, device_row_view<float> lse, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const float>    q, device_view<const float>    k, device_view<const float>    v, device_view<float>    out, device_row_view<float>  lse, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const double>   q, device_view<const double>   k, device_view<const double>   v, device_view<double>   out, device_row_view<double> lse, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_view<float16>  out, device_row_view<float>  lse, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_view<float>    out, device_row_view<float>  lse, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_view<bfloat16> out, device_row_view<float>  lse, cudaStream_t stream, const device_options& = {});
+void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_view<float>    out, device_row_view<float>  lse, cudaStream_t stream, const device_options& = {});
 // clang-format on
 
+// -------------------------------------------------------------------------------------------------- partial results
+/// partial_view of attention.hpp in device memory: attention over some of the keys, not yet normalised. In base 2, with
+/// y = logit · log2(e):  max = max y,  sum = Σ 2^(y - max),  out = Σ 2^(y - max) · v. Parts over disjoint keys merge exactly,
+/// in any grouping, and the same numbers mean the same on the host.
+template <class T>
+struct device_partial_view {
+    device_view<T> out;     ///< (B, Hq, Sq, E), last dim contiguous
+    device_row_view<T> max; ///< (B, Hq, Sq)
+    device_row_view<T> sum; ///< (B, Hq, Sq)
+
+    constexpr operator device_partial_view<const T>() const // NOLINT: a view of T is a view of const T
+        requires(!std::is_const_v<T>) {
+        return {out, max, sum};
+    }
+};
+
+// clang-format off
+/// Attention of q over these keys only, as a partial result. Say where the keys stand with options.mask.at_offset.
+void attention_partial(device_view<const float>    q, device_view<const float>    k, device_view<const float>    v, device_partial_view<float>  part, cudaStream_t stream, const device_options& = {});
+void attention_partial(device_view<const double>   q, device_view<const double>   k, device_view<const double>   v, device_partial_view<double> part, cudaStream_t stream, const device_options& = {});
+void attention_partial(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, device_partial_view<float>  part, cudaStream_t stream, const device_options& = {});
+void attention_partial(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, device_partial_view<float>  part, cudaStream_t stream, const device_options& = {});
+
+/// part = the attention over the keys of both, by core::online_softmax::merge. `part` may be the same memory as `a`.
+void merge(device_partial_view<const float>  a, device_partial_view<const float>  b, device_partial_view<float>  part, cudaStream_t stream);
+void merge(device_partial_view<const double> a, device_partial_view<const double> b, device_partial_view<double> part, cudaStream_t stream);
+
+/// Normalises: out = part.out / part.sum, lse = (part.max + log2(part.sum)) · ln 2. `out` may be part.out's memory.
+void finish(device_partial_view<const float>  part, device_view<float>  out, device_row_view<float>  lse, cudaStream_t stream);
+void finish(device_partial_view<const double> part, device_view<double> out, device_row_view<double> lse, cudaStream_t stream);
+// clang-format on
+
+// ---------------------------------------------------------------------------------------------------------- explain
 /// How a call would run on the current device.
 struct device_explanation {
-    std::string kernel;          ///< sm90, decode or portable, with the sizes it is compiled for
+    std::string kernel;          ///< sm90, decode, portable or ffma, with the sizes it is compiled for
     tile_plan tiles;             ///< row tile (packed rows), key tile, key splits
     index_t heads_packed = 1;    ///< query heads of one kv head that share a row tile
     index_t blocks = 0;          ///< thread blocks launched
@@ -117,6 +160,8 @@ struct device_explanation {
 };
 
 // clang-format off
+[[nodiscard]] device_explanation explain(device_view<const float>    q, device_view<const float>    k, device_view<const float>    v, const device_options& = {});
+[[nodiscard]] device_explanation explain(device_view<const double>   q, device_view<const double>   k, device_view<const double>   v, const device_options& = {});
 [[nodiscard]] device_explanation explain(device_view<const float16>  q, device_view<const float16>  k, device_view<const float16>  v, const device_options& = {});
 [[nodiscard]] device_explanation explain(device_view<const bfloat16> q, device_view<const bfloat16> k, device_view<const bfloat16> v, const device_options& = {});
 // clang-format on

@@ -4,10 +4,10 @@ namespace pantile::cuda {
 
 extern const kernel portable_256[4];
 const kernel portable_256[4] = {
-    portable_entry<__half, portable_tile<256, 64, 64, 4>>(cuda_kernel::portable),
-    portable_entry<__nv_bfloat16, portable_tile<256, 64, 64, 4>>(cuda_kernel::portable),
-    portable_entry<__half, portable_tile<256, 64, 64, 4>>(cuda_kernel::decode),
-    portable_entry<__nv_bfloat16, portable_tile<256, 64, 64, 4>>(cuda_kernel::decode),
+    half_entry<__half, 256, 64, 64, 4, 2>(cuda_kernel::portable),
+    half_entry<__nv_bfloat16, 256, 64, 64, 4, 2>(cuda_kernel::portable),
+    half_entry<__half, 256, 64, 64, 4, 2>(cuda_kernel::decode),
+    half_entry<__nv_bfloat16, 256, 64, 64, 4, 2>(cuda_kernel::decode),
 };
 
 } // namespace pantile::cuda

@@ -4,10 +4,10 @@ namespace pantile::cuda {
 
 extern const kernel portable_64[4];
 const kernel portable_64[4] = {
-    portable_entry<__half, portable_tile<64, 128, 96, 4>>(cuda_kernel::portable),
-    portable_entry<__nv_bfloat16, portable_tile<64, 128, 96, 4>>(cuda_kernel::portable),
-    portable_entry<__half, portable_tile<64, 64, 128, 4>>(cuda_kernel::decode),
-    portable_entry<__nv_bfloat16, portable_tile<64, 64, 128, 4>>(cuda_kernel::decode),
+    half_entry<__half, 64, 128, 64, 4, 2>(cuda_kernel::portable),
+    half_entry<__nv_bfloat16, 64, 128, 64, 4, 2>(cuda_kernel::portable),
+    half_entry<__half, 64, 64, 128, 4, 2>(cuda_kernel::decode),
+    half_entry<__nv_bfloat16, 64, 64, 128, 4, 2>(cuda_kernel::decode),
 };
 
 } // namespace pantile::cuda

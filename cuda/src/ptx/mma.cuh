@@ -39,4 +39,26 @@ __device__ __forceinline__ void mma_tf32(float* c, const std::uint32_t* a, const
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// m16n8k16, fp64; one instruction on sm_90, eight of m8n8k4 before. a[2i + r]: row g + 8r, column t + 4i; b[i]: row t + 4i
+/// of column g.
+__device__ __forceinline__ void mma_f64(double* c, const double* a, const double* b) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, {%4, %5, %6, %7, %8, %9, %10, "
+                 "%11}, {%12, %13, %14, %15}, {%0, %1, %2, %3};"
+                 : "+d"(c[0]), "+d"(c[1]), "+d"(c[2]), "+d"(c[3])
+                 : "d"(a[0]), "d"(a[1]), "d"(a[2]), "d"(a[3]), "d"(a[4]), "d"(a[5]), "d"(a[6]), "d"(a[7]), "d"(b[0]),
+                   "d"(b[1]), "d"(b[2]), "d"(b[3]));
+#else
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                         : "+d"(c[2 * r]), "+d"(c[2 * r + 1])
+                         : "d"(a[2 * i + r]), "d"(b[i]));
+        }
+    }
+#endif
+}
+
 } // namespace pantile::cuda::ptx

@@ -22,22 +22,35 @@ struct tile_source {
     bool vectors; ///< first, stride and columns are multiples of 16 bytes
 };
 
+/// Where element (row, column) of a tile lies.
+template <int rows, class T>
+__device__ __forceinline__ T* element_at(char* tile, int row, int column) {
+    constexpr int elements = 16 / static_cast<int>(sizeof(T));
+    return reinterpret_cast<T*>(tile + chunk_offset<rows>(row, column / elements)) + column % elements;
+}
+
 /// Starts the copies of a tile of `rows` x `dim`; cp.async in 16-byte pieces where alignment allows, else element by
 /// element. Neighbouring threads take neighbouring pieces of a row: traffic is rows·dim elements, each line once.
 template <int rows, int dim, int threads, class T>
 __device__ __forceinline__ void load_tile(char* shared, const tile_source<T>& from) {
-    // A thread keeps its chunk column and walks down the rows; the swizzle repeats every 8 rows. A head dim of 96 or 192
-    // leaves the threads of the missing columns idle.
-    constexpr int chunks = dim <= 64 ? 8 : dim <= 128 ? 16 : 32;
+    // A thread keeps its chunk column and walks down the rows; the swizzle repeats every 8 rows. A row whose chunks are no
+    // power of two (head dims 96 and 192) leaves the threads of the missing columns idle.
+    constexpr int elements = 16 / static_cast<int>(sizeof(T));
+    constexpr int row_chunks = dim / elements;
+    constexpr int chunks = row_chunks <= 8    ? 8
+                           : row_chunks <= 16 ? 16
+                           : row_chunks <= 32 ? 32
+                           : row_chunks <= 64 ? 64
+                                              : 128;
     constexpr int step = threads / chunks;
-    static_assert(rows % step == 0);
+    static_assert(step > 0 && rows % step == 0);
     if (from.vectors) {
         const int chunk = static_cast<int>(threadIdx.x) % chunks;
         const int first_row = static_cast<int>(threadIdx.x) / chunks;
-        if (chunk >= dim / 8) return;
-        const bool column_valid = chunk * 8 < from.columns;
+        if (chunk >= row_chunks) return;
+        const bool column_valid = chunk * elements < from.columns;
         char* top = shared + chunk_offset<rows>(first_row, chunk);
-        const T* source = from.first + first_row * from.stride + chunk * 8;
+        const T* source = from.first + first_row * from.stride + chunk * elements;
 #pragma unroll
         for (int i = 0; i < rows / step; ++i) {
             const int row = first_row + i * step;
@@ -52,7 +65,7 @@ __device__ __forceinline__ void load_tile(char* shared, const tile_source<T>& fr
             const int column = at % dim;
             const bool valid = row >= from.begin && row < from.end && column < from.columns;
             const T x = valid ? from.first[row * from.stride + column] : T(0.0F);
-            *reinterpret_cast<T*>(shared + chunk_offset<rows>(row, column / 8) + column % 8 * 2) = x;
+            *element_at<rows, T>(shared, row, column) = x;
         }
     }
 }

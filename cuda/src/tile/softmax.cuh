@@ -1,6 +1,7 @@
 #pragma once
 
 #include "../ptx/convert.cuh"
+#include "exp2.cuh"
 
 #include <pantile/core/band.hpp>
 #include <pantile/core/online_softmax.hpp>
@@ -10,33 +11,42 @@
 
 namespace pantile::cuda {
 
-/// core::online_softmax's operations on one row in fp32, with the special-function unit's exp2 on the device.
+/// core::online_softmax's operations on one row. On the device exp2 is the special-function unit's in fp32 and exp2_f64 in
+/// fp64.
+template <class V>
 struct row_ops {
-    using value = float;
-    static PANTILE_FN float lowest() { return -HUGE_VALF; }
-    static PANTILE_FN float zero() { return 0.0F; }
-    static PANTILE_FN float max(float a, float b) { return fmaxf(a, b); }
-    static PANTILE_FN float exp2(float x) {
+    using value = V;
+    static PANTILE_FN V lowest() { return -static_cast<V>(HUGE_VALF); }
+    static PANTILE_FN V zero() { return V(0); }
+    static PANTILE_FN V max(V a, V b) {
+        if constexpr (sizeof(V) == 4) return fmaxf(a, b);
+        return a < b ? b : a;
+    }
+    static PANTILE_FN V exp2(V x) {
 #if defined(__CUDA_ARCH__)
-        return ptx::exp2_fast(x);
+        if constexpr (sizeof(V) == 4) return ptx::exp2_fast(x);
+        return exp2_f64(x);
 #else
         return std::exp2(x);
 #endif
     }
-    static PANTILE_FN float finite_or_zero(float x) { return x == lowest() ? 0.0F : x; }
+    static PANTILE_FN V finite_or_zero(V x) { return x == lowest() ? V(0) : x; }
 };
-using row_softmax = core::online_softmax<row_ops>;
-using row_state = core::softmax_state<float>;
+template <class V>
+using row_softmax = core::online_softmax<row_ops<V>>;
+template <class V>
+using row_state = core::softmax_state<V>;
 
 /// logit · log2(e) = sign · scale · score, split so that `scale` > 0 and the maximum of scores is that of logits. A zero
 /// scale makes all scores 0.
+template <class V>
 struct score_scale {
-    float scale;
-    float sign;
+    V scale;
+    V sign;
     static PANTILE_FN score_scale of(double scale) {
-        const auto c = static_cast<float>(scale * core::log2_e);
-        if (c == 0.0F) return {1.0F, 0.0F};
-        return c > 0.0F ? score_scale{c, 1.0F} : score_scale{-c, -1.0F};
+        const auto c = static_cast<V>(scale * core::log2_e);
+        if (c == V(0)) return {V(1), V(0)};
+        return c > V(0) ? score_scale{c, V(1)} : score_scale{-c, V(-1)};
     }
 };
 
@@ -52,8 +62,8 @@ struct column_limits {
 };
 
 /// Minus infinity for the scores that `limits` hides; limits[0] of row g, limits[1] of row g + 8.
-template <int n>
-__device__ __forceinline__ void hide(float (&s)[n], const column_limits (&limits)[2]) {
+template <class V, int n>
+__device__ __forceinline__ void hide(V (&s)[n], const column_limits (&limits)[2]) {
     const int shift = 2 * static_cast<int>(threadIdx.x % 4);
     const int begin[2] = {limits[0].begin - shift, limits[1].begin - shift};
     const int end[2] = {limits[0].end - shift, limits[1].end - shift};
@@ -61,37 +71,39 @@ __device__ __forceinline__ void hide(float (&s)[n], const column_limits (&limits
     for (int i = 0; i < n; ++i) {
         const int column = i / 4 * 8 + i % 2;
         const int r = i / 2 % 2;
-        if (column < begin[r] || column >= end[r]) s[i] = row_ops::lowest();
+        if (column < begin[r] || column >= end[r]) s[i] = row_ops<V>::lowest();
     }
 }
 
 /// The two rows' state after a score tile, and what the tile leaves behind: s becomes 2^(logit - max), factor what the
 /// rows' earlier O must be multiplied by. The sums cover this thread's columns only; reduce_rows joins them at the end.
-template <int n>
-__device__ __forceinline__ void fold(float (&s)[n], row_state (&state)[2], float (&factor)[2], float scale) {
-    float top[2] = {row_ops::lowest(), row_ops::lowest()};
+template <class V, int n>
+__device__ __forceinline__ void fold(V (&s)[n], row_state<V> (&state)[2], V (&factor)[2], V scale) {
+    using ops = row_ops<V>;
+    V top[2] = {ops::lowest(), ops::lowest()};
 #pragma unroll
-    for (int i = 0; i < n; ++i) top[i / 2 % 2] = fmaxf(top[i / 2 % 2], s[i]);
-    float reference[2];
+    for (int i = 0; i < n; ++i) top[i / 2 % 2] = ops::max(top[i / 2 % 2], s[i]);
+    V reference[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        top[r] = fmaxf(top[r], __shfl_xor_sync(0xffffffffU, top[r], 1));
-        top[r] = fmaxf(top[r], __shfl_xor_sync(0xffffffffU, top[r], 2));
-        factor[r] = row_softmax::raise(state[r], top[r] * scale);
-        reference[r] = row_softmax::reference(state[r]);
+        top[r] = ops::max(top[r], __shfl_xor_sync(0xffffffffU, top[r], 1));
+        top[r] = ops::max(top[r], __shfl_xor_sync(0xffffffffU, top[r], 2));
+        factor[r] = row_softmax<V>::raise(state[r], top[r] * scale);
+        reference[r] = row_softmax<V>::reference(state[r]);
     }
-    float sum[2] = {0.0F, 0.0F};
+    V sum[2] = {V(0), V(0)};
 #pragma unroll
     for (int i = 0; i < n; ++i) {
-        s[i] = ptx::exp2_fast(fmaf(s[i], scale, -reference[i / 2 % 2]));
+        s[i] = ops::exp2(fma(s[i], scale, -reference[i / 2 % 2]));
         sum[i / 2 % 2] += s[i];
     }
 #pragma unroll
-    for (int r = 0; r < 2; ++r) state[r].sum = fmaf(state[r].sum, factor[r], sum[r]);
+    for (int r = 0; r < 2; ++r) state[r].sum = fma(state[r].sum, factor[r], sum[r]);
 }
 
 /// The rows' sums over the four threads that share a row.
-__device__ __forceinline__ void reduce_rows(row_state (&state)[2]) {
+template <class V>
+__device__ __forceinline__ void reduce_rows(row_state<V> (&state)[2]) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         state[r].sum += __shfl_xor_sync(0xffffffffU, state[r].sum, 1);

@@ -3,6 +3,7 @@
 #include "../arguments.hpp"
 #include "../ptx/convert.cuh"
 #include "softmax.cuh"
+#include "wide.hpp"
 
 // From accumulator registers to out and lse.
 
@@ -55,28 +56,66 @@ __device__ __forceinline__ void store_row(T* row, const float (&o)[n], int r, fl
     }
 }
 
-/// Row `i` of head `h`: its O, normalised (or as a partial result of `split`), and its log-sum-exp. state.sum is reduced.
-template <class T, int n>
+/// The same for O in the order of tile/wide.hpp: 32 bytes of each panel in two pieces, 128 bytes a quad.
+template <class V, int n>
+__device__ __forceinline__ void store_wide_row(V* row, const V (&o)[n], int r, V factor, int columns, bool vectors,
+                                               bool exists) {
+    if (!exists) return;
+    constexpr int products = panel_width<V> / 8;
+    constexpr int piece = 16 / static_cast<int>(sizeof(V));
+    struct alignas(16) chunk {
+        V x[piece];
+    };
+    const int t = static_cast<int>(threadIdx.x % 4);
+#pragma unroll
+    for (int j = 0; j < n / 4; j += products) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) { // `products` neighbouring columns are one piece
+            const int column = wide_column<V>(j, t, e);
+            chunk c;
+#pragma unroll
+            for (int x = 0; x < piece; ++x) c.x[x] = o[4 * (j + x) + 2 * r + e] * factor;
+            if (vectors) {
+                if (column < columns) *reinterpret_cast<chunk*>(row + column) = c;
+            } else {
+#pragma unroll
+                for (int x = 0; x < piece; ++x) {
+                    if (column + x < columns) row[column + x] = c.x[x];
+                }
+            }
+        }
+    }
+}
+
+/// Row `i` of head `h`: its O from column `first_column` on, normalised (or as a partial result of `split`), and its
+/// log-sum-exp. state.sum is reduced. `wide`: O lies as tile/wide.hpp says.
+template <class T, bool wide, class V, int n>
 __device__ __forceinline__ void finish_row(const forward_arguments& a, index_t b, index_t h, index_t i, index_t split,
-                                           const float (&o)[n], int r, const row_state& state, bool exists) {
-    const auto columns = static_cast<int>(a.shape.value_dim);
-    const index_t place = a.out_layout.place(b, h, i);
-    const bool leader = exists && threadIdx.x % 4 == 0;
+                                           const V (&o)[n], int first_column, int r, const row_state<V>& state,
+                                           bool exists) {
+    const auto columns = static_cast<int>(a.shape.value_dim) - first_column;
+    const index_t place = a.out_layout.place(b, h, i) + first_column;
+    const bool leader = exists && threadIdx.x % 4 == 0 && first_column == 0;
+    const auto store = [&](auto* row, V factor, bool vectors) {
+        if constexpr (wide) {
+            store_wide_row(row, o, r, factor, columns, vectors, exists);
+        } else {
+            store_row(row, o, r, factor, columns, vectors, exists);
+        }
+    };
     if (a.kind == out_kind::partial) {
-        auto* row = static_cast<float*>(a.out) + split * a.split_stride_out + place;
-        store_row(row, o, r, 1.0F, columns, false, exists);
-        const index_t at = split * a.split_stride_rows + a.lse_layout.place(b, h, i);
-        if (leader) static_cast<float*>(a.max)[at] = state.max;
-        if (leader) static_cast<float*>(a.lse)[at] = state.sum;
+        store(static_cast<V*>(a.out) + split * a.split_stride_out + place, V(1), wide && a.out_vectors);
+        if (leader) static_cast<V*>(a.max)[split * a.split_stride_rows + a.max_layout.place(b, h, i)] = state.max;
+        if (leader) static_cast<V*>(a.lse)[split * a.split_stride_rows + a.lse_layout.place(b, h, i)] = state.sum;
         return;
     }
-    const float factor = core::finish_factor(state);
-    if (a.kind == out_kind::wide) {
-        store_row(static_cast<float*>(a.out) + place, o, r, factor, columns, false, exists);
+    const V factor = core::finish_factor(state);
+    if (std::is_same_v<T, V> || a.kind == out_kind::same) {
+        store(static_cast<T*>(a.out) + place, factor, a.out_vectors);
     } else {
-        store_row(static_cast<T*>(a.out) + place, o, r, factor, columns, a.out_vectors, exists);
+        store(static_cast<V*>(a.out) + place, factor, false);
     }
-    if (leader && a.lse != nullptr) static_cast<float*>(a.lse)[a.lse_layout.place(b, h, i)] = core::finish_lse(state);
+    if (leader && a.lse != nullptr) static_cast<V*>(a.lse)[a.lse_layout.place(b, h, i)] = core::finish_lse(state);
 }
 
 } // namespace pantile::cuda

@@ -4,26 +4,26 @@
 
 #include <cstdint>
 
-// How tiles of 16-bit elements lie in shared memory: panels of 64 columns, a row of a panel 128 bytes, the eight 16-byte
-// chunks of a row permuted by the row number so that eight rows of one column fall into different banks. It is the copy
-// engine's 128-byte swizzle, and what the matrix unit expects of it.
+// How tiles lie in shared memory: panels whose rows are 128 bytes (64 columns of 16 bits, 32 of fp32, 16 of fp64), the
+// eight 16-byte chunks of a row permuted by the row number so that eight rows of one column fall into different banks. It
+// is the copy engine's 128-byte swizzle, and what the matrix unit expects of it.
 
 namespace pantile::cuda {
 
-inline constexpr int panel_columns = 64;
+inline constexpr int panel_columns = 64; ///< of 16 bits
 inline constexpr int panel_row_bytes = 128;
 /// Tiles start at multiples of this, so that address bits 7 to 9 are the row's low bits.
 inline constexpr int tile_alignment = 1024;
 
-/// Byte offset of chunk `chunk` (8 columns) of row `row` in a tile of `rows` rows.
+/// Byte offset of chunk `chunk` (16 bytes) of row `row` in a tile of `rows` rows.
 template <int rows>
 PANTILE_FN int chunk_offset(int row, int chunk) {
     return (chunk / 8) * (rows * panel_row_bytes) + row * panel_row_bytes + (((chunk % 8) ^ (row & 7)) * 16);
 }
 
 /// Bytes of a tile of `rows` rows and `columns` columns; columns fill whole panels.
-PANTILE_FN int tile_bytes(int rows, int columns) {
-    return (columns + panel_columns - 1) / panel_columns * rows * panel_row_bytes;
+PANTILE_FN int tile_bytes(int rows, int columns, int element_bytes = 2) {
+    return (columns * element_bytes + panel_row_bytes - 1) / panel_row_bytes * rows * panel_row_bytes;
 }
 
 /// The matrix unit's description of a 128-byte-swizzled operand at shared address `address`: bits 0-13 address / 16,

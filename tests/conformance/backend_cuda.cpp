@@ -1,0 +1,109 @@
+#include <cstring>
+#include <vector>
+
+#include <cuda_runtime_api.h>
+
+#include <pantile/cuda.hpp>
+
+#include "backend.hpp"
+
+namespace pantile::conformance {
+namespace {
+
+/// Device memory, or a cuda_error.
+template <class T>
+class device_memory {
+  public:
+    explicit device_memory(const T* from, std::size_t count) : bytes_(count * sizeof(T)) {
+        require(cudaMalloc(reinterpret_cast<void**>(&data_), bytes_ + 1), "cudaMalloc");
+        if (from != nullptr) require(cudaMemcpy(data_, from, bytes_, cudaMemcpyHostToDevice), "cudaMemcpy");
+    }
+    device_memory(const device_memory&) = delete;
+    device_memory& operator=(const device_memory&) = delete;
+    ~device_memory() { cudaFree(data_); }
+    [[nodiscard]] T* data() const { return data_; }
+    void copy_to(T* to) const { require(cudaMemcpy(to, data_, bytes_, cudaMemcpyDeviceToHost), "cudaMemcpy"); }
+
+  private:
+    static void require(cudaError_t status, const char* call) {
+        if (status != cudaSuccess) throw cuda_error(std::string(call) + ": " + cudaGetErrorString(status));
+    }
+    std::size_t bytes_;
+    T* data_ = nullptr;
+};
+
+/// A stored tensor's memory on the device, gaps and all.
+template <class T>
+class mirrored {
+  public:
+    explicit mirrored(test::stored<T>& host)
+        : host_(host), origin_(host.view().data - host.memory().data()),
+          memory_(host.memory().data(), host.memory().size()) {}
+    [[nodiscard]] device_view<T> view() const {
+        const tensor_view<T> v = host_.view();
+        return {memory_.data() + origin_, v.extent, v.stride};
+    }
+    [[nodiscard]] device_row_view<T> rows() const {
+        const row_view<T> v = host_.rows();
+        return {memory_.data() + origin_, v.extent, v.stride};
+    }
+    void download() const { memory_.copy_to(host_.view().data - origin_); }
+
+  private:
+    test::stored<T>& host_;
+    std::ptrdiff_t origin_;
+    device_memory<T> memory_;
+};
+
+device_options options_of(const attention_case& c) {
+    device_options o;
+    o.mask.left = c.left.value_or(unbounded);
+    o.mask.right = c.right.value_or(unbounded);
+    o.mask.offset = c.offset;
+    o.mask.align = c.align == test::anchor::top_left       ? alignment::top_left
+                   : c.align == test::anchor::bottom_right ? alignment::bottom_right
+                                                           : alignment::explicit_offset;
+    o.scale = c.scale;
+    return o;
+}
+
+template <class T>
+results run(const attention_case& c, const attention_inputs& in, layout l) {
+    using row = std::conditional_t<std::is_same_v<T, double>, double, float>;
+    test::stored<T> q(in.q, l);
+    test::stored<T> k(in.k, l);
+    test::stored<T> v(in.v, l);
+    test::stored<T> out(c.out_extent(), l);
+    test::stored<row> lse(c.lse_extent(), layout::bhsd);
+    const mirrored<T> gq(q);
+    const mirrored<T> gk(k);
+    const mirrored<T> gv(v);
+    const mirrored<T> gout(out);
+    const mirrored<row> glse(lse);
+    const device_memory<index_t> lengths(c.key_lengths.data(), c.key_lengths.size());
+    device_options o = options_of(c);
+    if (!c.key_lengths.empty()) o.key_lengths = lengths.data();
+    attention(device_view<const T>(gq.view()), gk.view(), gv.view(), gout.view(), glse.rows(), nullptr, o);
+    gout.download(); // waits for the call
+    glse.download();
+    return {out.values(), lse.values(), {}, {}, {}};
+}
+
+} // namespace
+
+results run_on_cuda(const attention_case& c, const attention_inputs& in, dtype t, layout l, bool backward) {
+    if (backward) throw unsupported("pantile: the CUDA machine has no backward pass");
+    switch (t) {
+    case dtype::f64:
+        return run<double>(c, in, l);
+    case dtype::f32:
+        return run<float>(c, in, l);
+    case dtype::f16:
+        return run<float16>(c, in, l);
+    case dtype::bf16:
+        return run<bfloat16>(c, in, l);
+    }
+    return {};
+}
+
+} // namespace pantile::conformance
