@@ -290,8 +290,9 @@ class decode_machine {
         for (index_t i = 0; i < n; ++i) {
             core::span seen{0, keys_.size()};
             if (partial_) seen = seen_by((r0 + i % rows) / group_);
-            lane_begin[i] = static_cast<T>(seen.begin - i / rows);
-            lane_end[i] = static_cast<T>(seen.end - i / rows);
+            const index_t key = i / rows; // of the vector, in this lane
+            lane_begin[i] = static_cast<T>(seen.begin - key);
+            lane_end[i] = static_cast<T>(seen.end - key);
             common = {core::max(common.begin, seen.begin), core::min(common.end, seen.end)};
         }
         const V begin = V::load_unaligned(lane_begin);
