@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "decode/machine.hpp"
+#include "machine.hpp"
 
 namespace pantile::test {
 namespace {
