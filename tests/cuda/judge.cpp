@@ -1,0 +1,84 @@
+#include "judge.hpp"
+
+#include <cmath>
+#include <limits>
+
+namespace pantile::test {
+
+p_rounding rounding_of(dtype t) {
+    return t == dtype::f16 ? p_rounding::to_float16 : t == dtype::bf16 ? p_rounding::to_bfloat16 : p_rounding::none;
+}
+
+gpu_result forward_on_gpu(const attention_case& c, const attention_inputs& in, dtype t, dtype out,
+                          const gpu_call& call) {
+    if (t == dtype::f64) return forward_on_gpu<double, double>(c, in, call);
+    if (t == dtype::f32) return forward_on_gpu<float, float>(c, in, call);
+    if (t == dtype::f16) {
+        return out == dtype::f32 ? forward_on_gpu<float16, float>(c, in, call)
+                                 : forward_on_gpu<float16, float16>(c, in, call);
+    }
+    return out == dtype::f32 ? forward_on_gpu<bfloat16, float>(c, in, call)
+                             : forward_on_gpu<bfloat16, bfloat16>(c, in, call);
+}
+
+namespace {
+
+/// The inputs as the layout stores them: where it broadcasts, one index stands for all.
+attention_inputs as_stored(const attention_inputs& in, layout l, dtype t) {
+    const auto through = [l, t](const tensor<double>& x) {
+        return t == dtype::f64   ? stored<double>(x, l).values()
+               : t == dtype::f32 ? stored<float>(x, l).values()
+               : t == dtype::f16 ? stored<float16>(x, l).values()
+                                 : stored<bfloat16>(x, l).values();
+    };
+    return {through(in.q), through(in.k), through(in.v), in.dout};
+}
+
+} // namespace
+
+std::string judge(const attention_case& c, const attention_inputs& in, dtype t, dtype out, const gpu_call& call) {
+    const attention_inputs stored_in = as_stored(in, call.inputs, t);
+    const gpu_result result = forward_on_gpu(c, in, t, out, call);
+    const forward_bounds bounds = bound_forward(c, stored_in, t, out, rounding_of(t));
+    const verdict o = within(result.out, bounds.out, "out");
+    if (!o) return o.text;
+    const verdict l = within(result.lse, bounds.lse, "lse");
+    if (!l) return l.text;
+    return result.gaps_untouched ? "" : "memory between the outputs' elements was written";
+}
+
+attention_case case_of(index_t q_len, index_t k_len, index_t dim, bool causal) {
+    attention_case c;
+    c.batch = 2;
+    c.q_heads = 4;
+    c.kv_heads = 2;
+    c.q_len = q_len;
+    c.k_len = k_len;
+    c.head_dim = c.value_dim = dim;
+    if (causal) c.right = 0;
+    c.scale = 1.0 / std::sqrt(static_cast<double>(dim));
+    return c;
+}
+
+void expect_visible_nan_shows(dtype t, const gpu_call& call) {
+    const attention_case c = case_of(70, 70, 64, true);
+    auto in = make_inputs(c, t, data_kind::normal, 17);
+    in.k(0, 0, 20, 3) = std::numeric_limits<double>::quiet_NaN();
+    const gpu_result r = forward_on_gpu(c, in, t, t, call);
+    EXPECT_FALSE(std::isnan(r.lse(0, 0, 19)));
+    EXPECT_TRUE(std::isnan(r.lse(0, 0, 20)));
+    EXPECT_TRUE(std::isnan(r.out(0, 1, 69, 5)));
+    EXPECT_FALSE(std::isnan(r.out(1, 0, 69, 5)));
+}
+
+void expect_same_bits(const attention_case& c, dtype t, dtype out, const gpu_call& call, int count) {
+    const auto in = make_inputs(c, t, data_kind::normal, 11);
+    const gpu_result first = forward_on_gpu(c, in, t, out, call);
+    for (int i = 1; i < count; ++i) {
+        const gpu_result again = forward_on_gpu(c, in, t, out, call);
+        ASSERT_EQ(again.out.data, first.out.data);
+        ASSERT_EQ(again.lse.data, first.lse.data);
+    }
+}
+
+} // namespace pantile::test
