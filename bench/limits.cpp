@@ -7,88 +7,46 @@
 #include <ctime>
 #include <string>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace bench {
 namespace {
 
-// Each loop keeps enough independent sums to hide 4 clocks of latency on two ports. They are written out, because a body
-// shared through a template would be compiled for the oldest processor.
+// Each loop keeps enough independent sums to hide 4 clocks of latency on two ports. The body becomes part of functions for
+// different processors: inlined there, it is compiled for theirs.
 
-#if defined(__x86_64__)
-[[gnu::target("avx512f"), gnu::noinline]] double burst_avx512(std::int64_t rounds, bool wide) {
-    if (wide) {
-        __m512d x[16];
-        for (__m512d& s : x) s = _mm512_set1_pd(1);
-        const __m512d a = _mm512_set1_pd(0.999);
-        for (std::int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 16
-            for (__m512d& s : x) s = _mm512_fmadd_pd(s, a, a);
-        }
-        for (const __m512d& s : x) x[0] = _mm512_add_pd(x[0], s);
-        return x[0][0];
-    }
-    __m512 x[16];
-    for (__m512& s : x) s = _mm512_set1_ps(1);
-    const __m512 a = _mm512_set1_ps(0.999F);
+/// `rounds` multiply-adds of `sums` vectors.
+template <class vector, int sums>
+[[gnu::always_inline]] inline double multiply_adds(std::int64_t rounds) {
+    vector x[sums];
+    for (vector& s : x) s = vector{} + 1;
+    const vector a = vector{} + static_cast<decltype(x[0][0] + 0)>(0.999);
     for (std::int64_t r = 0; r < rounds; ++r) {
 #pragma GCC unroll 16
-        for (__m512& s : x) s = _mm512_fmadd_ps(s, a, a);
+        for (vector& s : x) s = s * a + a;
     }
-    for (const __m512& s : x) x[0] = _mm512_add_ps(x[0], s);
+    for (const vector& s : x) x[0] += s;
     return static_cast<double>(x[0][0]);
 }
 
+using floats_16 [[gnu::vector_size(16)]] = float;
+using doubles_16 [[gnu::vector_size(16)]] = double;
+
+#if defined(__x86_64__)
+using floats_32 [[gnu::vector_size(32)]] = float;
+using doubles_32 [[gnu::vector_size(32)]] = double;
+using floats_64 [[gnu::vector_size(64)]] = float;
+using doubles_64 [[gnu::vector_size(64)]] = double;
+
+[[gnu::target("avx512f"), gnu::noinline]] double burst_avx512(std::int64_t rounds, bool wide) {
+    return wide ? multiply_adds<doubles_64, 16>(rounds) : multiply_adds<floats_64, 16>(rounds);
+}
 [[gnu::target("avx2,fma"), gnu::noinline]] double burst_avx2(std::int64_t rounds, bool wide) {
-    if (wide) {
-        __m256d x[12];
-        for (__m256d& s : x) s = _mm256_set1_pd(1);
-        const __m256d a = _mm256_set1_pd(0.999);
-        for (std::int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 12
-            for (__m256d& s : x) s = _mm256_fmadd_pd(s, a, a);
-        }
-        for (const __m256d& s : x) x[0] = _mm256_add_pd(x[0], s);
-        return x[0][0];
-    }
-    __m256 x[12];
-    for (__m256& s : x) s = _mm256_set1_ps(1);
-    const __m256 a = _mm256_set1_ps(0.999F);
-    for (std::int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 12
-        for (__m256& s : x) s = _mm256_fmadd_ps(s, a, a);
-    }
-    for (const __m256& s : x) x[0] = _mm256_add_ps(x[0], s);
-    return static_cast<double>(x[0][0]);
+    return wide ? multiply_adds<doubles_32, 12>(rounds) : multiply_adds<floats_32, 12>(rounds);
 }
 #endif
 
 /// Multiplications and additions of 16-byte vectors.
 [[gnu::noinline]] double burst_baseline(std::int64_t rounds, bool wide) {
-    if (wide) {
-        using vector [[gnu::vector_size(16)]] = double;
-        vector x[8];
-        for (vector& s : x) s = vector{} + 1;
-        const vector a = vector{} + 0.999;
-        for (std::int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 8
-            for (vector& s : x) s = s * a + a;
-        }
-        for (const vector& s : x) x[0] += s;
-        return x[0][0];
-    }
-    using vector [[gnu::vector_size(16)]] = float;
-    vector x[8];
-    for (vector& s : x) s = vector{} + 1;
-    const vector a = vector{} + 0.999F;
-    for (std::int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 8
-        for (vector& s : x) s = s * a + a;
-    }
-    for (const vector& s : x) x[0] += s;
-    return static_cast<double>(x[0][0]);
+    return wide ? multiply_adds<doubles_16, 8>(rounds) : multiply_adds<floats_16, 8>(rounds);
 }
 
 struct burst {
@@ -142,7 +100,8 @@ double multiply_add_peak(const char* isa, int number_bytes, int threads) {
     constexpr std::int64_t rounds = 400000; // about 1 ms
     const burst b = burst_of(isa);
     const double seconds = time_on_threads(threads, [&](int) { return b.run(rounds, number_bytes == 8); });
-    return 2.0 * static_cast<double>(rounds) * b.sums * (b.vector_bytes / number_bytes) * threads / seconds;
+    const int numbers = b.sums * b.vector_bytes / number_bytes;
+    return 2.0 * static_cast<double>(rounds) * numbers * threads / seconds;
 }
 
 double plain_read(const void* data, std::size_t bytes, int threads) {
@@ -153,17 +112,16 @@ double plain_read(const void* data, std::size_t bytes, int threads) {
         const auto count = static_cast<std::size_t>(threads);
         const char* p = static_cast<const char*>(data) + lines * part / count * line;
         const char* end = static_cast<const char*>(data) + lines * (part + 1) / count * line;
-        using vector [[gnu::vector_size(16)]] = float;
-        vector x[8] = {};
+        floats_16 x[8] = {};
         for (; p + 2 * line <= end; p += 2 * line) {
 #pragma GCC unroll 8
             for (int i = 0; i < 8; ++i) {
-                vector v;
+                floats_16 v;
                 std::memcpy(&v, p + 16 * i, 16);
                 x[i] += v;
             }
         }
-        for (const vector& s : x) x[0] += s;
+        for (const floats_16& s : x) x[0] += s;
         return static_cast<double>(x[0][0]);
     });
     return static_cast<double>(bytes) / seconds;
