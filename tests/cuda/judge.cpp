@@ -40,10 +40,8 @@ std::string judge(const attention_case& c, const attention_inputs& in, dtype t, 
     const attention_inputs stored_in = as_stored(in, call.inputs, t);
     const gpu_result result = forward_on_gpu(c, in, t, out, call);
     const forward_bounds bounds = bound_forward(c, stored_in, t, out, rounding_of(t));
-    const verdict o = within(result.out, bounds.out, "out");
-    if (!o) return o.text;
-    const verdict l = within(result.lse, bounds.lse, "lse");
-    if (!l) return l.text;
+    const verdict good = within(result.out, result.lse, bounds);
+    if (!good) return good.text;
     return result.gaps_untouched ? "" : "memory between the outputs' elements was written";
 }
 

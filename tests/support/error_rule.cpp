@@ -350,4 +350,10 @@ verdict within(const tensor<double>& actual, const row_bounds& bounds, const std
     return v;
 }
 
+verdict within(const tensor<double>& out, const tensor<double>& lse, const forward_bounds& bounds) {
+    const verdict o = within(out, bounds.out, "out");
+    const verdict l = within(lse, bounds.lse, "lse");
+    return {o.ok && l.ok, std::max(o.worst, l.worst), o.text + '\n' + l.text};
+}
+
 } // namespace pantile::test

@@ -53,5 +53,7 @@ struct verdict {
 
 /// Holds every element against its row's bound. Infinities and NaN must be where they are expected.
 [[nodiscard]] verdict within(const tensor<double>& actual, const row_bounds& bounds, const std::string& what);
+/// Both results of a forward call.
+[[nodiscard]] verdict within(const tensor<double>& out, const tensor<double>& lse, const forward_bounds& bounds);
 
 } // namespace pantile::test
