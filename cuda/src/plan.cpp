@@ -34,10 +34,14 @@ bool hides(const core::problem& p) { return p.left < p.k_len || p.right < p.k_le
 
 /// Why the sm90 kernel cannot serve the call; empty if it can.
 std::string sm90_objection(const core::problem& p, const call_facts& call, const device_facts& device) {
-    if (bytes_of(call.type) != 2) return "q, k and v are not fp16 or bf16";
+    if (call.type == element::float64) return "q, k and v are fp64";
     if (device.compute_capability != 90) return "the device is not of compute capability 9.0";
-    if (!call.vectors) return "a base, stride or dim of q, k or v is not a multiple of 16 bytes";
-    if (call.repeats) return "a stride of q, k or v is 0 or negative";
+    if (call.type == element::float32) {
+        if (core::max(p.head_dim, p.value_dim) > 128) return "the head or value dim of fp32 tensors is above 128";
+    } else { // what the copy engine can read
+        if (!call.vectors) return "a base, stride or dim of q, k or v is not a multiple of 16 bytes";
+        if (call.repeats) return "a stride of q, k or v is 0 or negative";
+    }
     if (p.head_dim == 0 || p.value_dim == 0 || p.k_len == 0) return "head_dim, value_dim or k.length is 0";
     if (p.q_len > largest_int / 2 || p.k_len > largest_int / 2) return "a length is above 2^30";
     if (p.batch * p.q_heads * core::ceil_div(p.q_len, 128) > largest_int)
@@ -140,6 +144,8 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
         plan.chosen = hopper;
         plan.tiles = {hopper->rows, hopper->keys, 1};
         plan.tail = tail_of(p, p.batch * p.q_heads, core::ceil_div(p.q_len, hopper->rows), device.multiprocessors);
+        plan.blocks = items;
+        if (call.type == element::float32) return plan;
         plan.blocks = core::min(items, device.multiprocessors);
         // Under a mask row tiles differ in length: free blocks take the next one. Else all are alike, and taking turns
         // shares them out evenly.

@@ -76,9 +76,12 @@ TEST(plan, few_rows_split_the_keys_and_pack_the_heads) {
 
 TEST(plan, wide_types_have_kernels_of_their_own) {
     for (const element type : {element::float32, element::float64}) {
-        const forward_plan plan = choose(square(1024, 128), aligned(type), h100);
+        const forward_plan plan = choose(square(1024, 128), aligned(type), a100);
         EXPECT_EQ(plan.chosen->kind, cuda_kernel::portable);
         EXPECT_EQ(plan.chosen->type, type);
+        EXPECT_EQ(choose(square(1024, 128), aligned(type), h100).chosen->kind,
+                  type == element::float32 ? cuda_kernel::sm90 : cuda_kernel::portable);
+        EXPECT_EQ(choose(square(1024, 136), aligned(type), h100).chosen->kind, cuda_kernel::portable);
         call_facts split = aligned(type);
         split.key_splits = 2;
         EXPECT_EQ(choose(square(64, 128), split, h100).workspace_bytes, 2 * 16 * 64 * (128 + 2) * computed_bytes(type));

@@ -7,7 +7,9 @@
 #include "ptx/ldmatrix.cuh"
 #include "ptx/mma.cuh"
 #include "ptx/wgmma.cuh"
+#include "ptx/wgmma_tf32.cuh"
 #include "tensor_map.hpp"
+#include "tile/split_planes.cuh"
 #include "tile/store.cuh"
 #include "tile/swizzle.hpp"
 
@@ -234,6 +236,122 @@ TEST(ptx, wgmma_in_every_shape) {
     expect_wgmma<__nv_bfloat16, 112, 192>();
     expect_wgmma<__half, 192, 192>();
     expect_wgmma<__half, 256, 64>();
+}
+
+/// Numbers of 22 bits: their low part is not zero.
+__host__ __device__ float long_number(int row, int column) {
+    return static_cast<float>(value(row, column)) + 0x1p-18F * static_cast<float>(row % 16 + 1);
+}
+
+/// S = A·Bᵀ and O = A·V, A 64 x 64 from registers, B and V 64 x `dim` raw tiles split into planes, V also transposed. Of each
+/// product only the parts that `a_high` and `b_high` name; A of O has the key order of the transposed planes.
+template <int dim>
+__global__ void wgmma_tf32_kernel(bool a_high, bool b_high, float* scores, float* values) {
+    extern __shared__ char raw[];
+    char* tile = raw + (1024 - ptx::shared_address(raw) % 1024) % 1024;
+    constexpr int bytes = tile_bytes(64, dim, 4);
+    char* planes[2] = {tile + bytes, tile + 2 * bytes};         // of B: 64 rows
+    char* transposed[2] = {tile + 3 * bytes, tile + 4 * bytes}; // of V: `dim` rows
+    const auto fill_tile = [&](int salt) {
+        for (int at = static_cast<int>(threadIdx.x); at < 64 * dim; at += 128) {
+            const int row = at / dim;
+            const int column = at % dim;
+            *reinterpret_cast<float*>(tile + chunk_offset<64>(row, column / 4) + column % 4 * 4) =
+                long_number(row + salt, column);
+        }
+        __syncthreads();
+    };
+    fill_tile(3);
+    split_tile<bytes, 128>(planes[0], planes[1], tile);
+    __syncthreads();
+    fill_tile(8);
+    split_transposed<64, dim, 128>(transposed[0], transposed[1], tile);
+    ptx::fence_async_proxy();
+    __syncthreads();
+    const int l = static_cast<int>(threadIdx.x) % 32;
+    const int row = static_cast<int>(threadIdx.x) / 32 * 16 + l / 4;
+    const auto operand = [&](std::uint32_t(&a)[4], int i, int column) {
+        std::uint32_t high;
+        std::uint32_t low;
+        ptx::split_tf32(long_number(row + i % 2 * 8, column), high, low);
+        a[i] = a_high ? high : low;
+    };
+    float s[32];
+    float o[dim / 2];
+    std::uint32_t a[dim / 8][4];
+    std::uint32_t p[8][4];
+#pragma unroll
+    for (int x = 0; x < dim / 8; ++x) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) operand(a[x], i, 8 * x + l % 4 + i / 2 * 4);
+    }
+#pragma unroll
+    for (int x = 0; x < 8; ++x) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) operand(p[x], i, 8 * x + l % 4 * 2 + i / 2);
+    }
+    const std::uint64_t bd = k_major_descriptor(ptx::shared_address(planes[b_high ? 0 : 1]));
+    const std::uint64_t vd = k_major_descriptor(ptx::shared_address(transposed[b_high ? 0 : 1]));
+    ptx::pin(s);
+    ptx::pin(o);
+    ptx::wgmma_fence();
+#pragma unroll
+    for (int x = 0; x < dim / 8; ++x) {
+        ptx::wgmma_tf32<64>::rs(s, a[x], bd + (x / 4 * (64 * 128 >> 4) + (x % 4 * 32 >> 4)), x != 0);
+    }
+#pragma unroll
+    for (int x = 0; x < 8; ++x) {
+        ptx::wgmma_tf32<dim>::rs(o, p[x], vd + (x / 4 * (dim * 128 >> 4) + (x % 4 * 32 >> 4)), x != 0);
+    }
+    ptx::wgmma_commit();
+    ptx::wgmma_wait<0>();
+    ptx::pin(s);
+    ptx::pin(o);
+#pragma unroll
+    for (int i = 0; i < 32; ++i) scores[(row + 8 * (i / 2 % 2)) * 64 + i / 4 * 8 + 2 * (l % 4) + i % 2] = s[i];
+#pragma unroll
+    for (int i = 0; i < dim / 2; ++i) values[(row + 8 * (i / 2 % 2)) * dim + i / 4 * 8 + 2 * (l % 4) + i % 2] = o[i];
+}
+
+template <int dim>
+void expect_split_wgmma() {
+    const int shared = 5 * tile_bytes(64, dim, 4) + 1024;
+    const auto function = wgmma_tf32_kernel<dim>;
+    PANTILE_CUDA_OK(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
+    std::vector<double> s(64 * 64);
+    std::vector<double> o(64 * dim);
+    for (const bool a_high : {false, true}) {
+        for (const bool b_high : {false, true}) {
+            if (!a_high && !b_high) continue; // the product that is dropped
+            const on_gpu<float> scores(std::vector<float>(s.size(), -1000.0F));
+            const on_gpu<float> values(std::vector<float>(o.size(), -1000.0F));
+            function<<<1, 128, shared>>>(a_high, b_high, scores.data(), values.data());
+            PANTILE_CUDA_OK(cudaDeviceSynchronize());
+            const auto got_s = scores.values();
+            const auto got_o = values.values();
+            for (std::size_t n = 0; n < s.size(); ++n) s[n] += static_cast<double>(got_s[n]);
+            for (std::size_t n = 0; n < o.size(); ++n) o[n] += static_cast<double>(got_o[n]);
+        }
+    }
+    // Sums of up to 128 products below 25: one tf32 product a pair would be off by 0.002 and more.
+    for (int i = 0; i < 64; ++i) {
+        for (int j = 0; j < 64; ++j) {
+            double sum = 0;
+            for (int k = 0; k < dim; ++k) sum += static_cast<double>(long_number(i, k)) * long_number(j + 3, k);
+            ASSERT_NEAR(s[static_cast<std::size_t>(i * 64 + j)], sum, 2e-4) << i << ' ' << j;
+        }
+        for (int x = 0; x < dim; ++x) {
+            double sum = 0;
+            for (int j = 0; j < 64; ++j) sum += static_cast<double>(long_number(i, j)) * long_number(j + 8, x);
+            ASSERT_NEAR(o[static_cast<std::size_t>(i * dim + x)], sum, 2e-4) << i << ' ' << x;
+        }
+    }
+}
+
+TEST(ptx, wgmma_of_split_floats) {
+    PANTILE_NEEDS_DEVICE(90);
+    expect_split_wgmma<64>();
+    expect_split_wgmma<128>();
 }
 
 // ----------------------------------------------------------------------------------------------------- copy engine

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+
+// Matrix products of a warpgroup on tf32 operands (wgmma, sm_90a): a 64 x n tile in the registers of 128 threads, += A·B
+// over 8 columns of A, asynchronous. A comes from registers, four a thread and warp row as in mma_tf32; B from shared
+// memory, stored [n][k]: with four-byte operands the unit takes no other order. It reads the top 19 bits of a number.
+// Accumulators lie as in wgmma.cuh.
+
+namespace pantile::cuda::ptx {
+
+template <int n>
+struct wgmma_tf32;
+
+#define PANTILE_REG8(o)                                                                                                \
+    "+f"(d[o]), "+f"(d[o + 1]), "+f"(d[o + 2]), "+f"(d[o + 3]), "+f"(d[o + 4]), "+f"(d[o + 5]), "+f"(d[o + 6]),        \
+        "+f"(d[o + 7])
+#define PANTILE_REG32(o) PANTILE_REG8(o), PANTILE_REG8(o + 8), PANTILE_REG8(o + 16), PANTILE_REG8(o + 24)
+#define PANTILE_NAMES_32                                                                                               \
+    "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"                                                            \
+    ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define PANTILE_NAMES_64                                                                                               \
+    PANTILE_NAMES_32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"                                \
+                     ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+
+#define PANTILE_LIST(...) __VA_ARGS__
+
+// a0 to s name the operands that follow the accumulators: four a registers, b descriptor, accumulate flag.
+#define PANTILE_WGMMA_TF32(n, names, registers, a0, a1, a2, a3, b, s)                                                  \
+    template <>                                                                                                        \
+    struct wgmma_tf32<n> {                                                                                             \
+        static __device__ __forceinline__ void rs(float (&d)[n / 2], const std::uint32_t (&a)[4], std::uint64_t desc,  \
+                                                  int accumulate) {                                                    \
+            asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " s ", 0;\n"                                                \
+                         "wgmma.mma_async.sync.aligned.m64n" #n "k8.f32.tf32.tf32 {" names "}, {" a0 "," a1 "," a2     \
+                         "," a3 "}, " b ", p, 1, 1;\n}\n"                                                              \
+                         : PANTILE_LIST registers                                                                      \
+                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(desc), "r"(accumulate));                    \
+        }                                                                                                              \
+    };
+
+PANTILE_WGMMA_TF32(64, PANTILE_NAMES_32, (PANTILE_REG32(0)), "%32", "%33", "%34", "%35", "%36", "%37")
+PANTILE_WGMMA_TF32(128, PANTILE_NAMES_64, (PANTILE_REG32(0), PANTILE_REG32(32)), "%64", "%65", "%66", "%67", "%68",
+                   "%69")
+
+#undef PANTILE_LIST
+#undef PANTILE_WGMMA_TF32
+#undef PANTILE_NAMES_32
+#undef PANTILE_NAMES_64
+#undef PANTILE_REG32
+#undef PANTILE_REG8
+
+} // namespace pantile::cuda::ptx
