@@ -11,99 +11,14 @@
 /// A (panel, key tile) step does 2·c·w·(d + e) FLOP and moves c·(d + e) + w·(d + 2e) numbers between L2 and L1.
 #pragma once
 
-#include "arena.hpp"
-#include "micro/product.hpp"
-#include "row_tile.hpp"
-#include "tile_io.hpp"
+#include "panel.hpp"
+#include "row_tile_machine.hpp"
 
 namespace pantile::cpu {
 
-/// Stores a block of scores and folds it into the column maxima.
 template <class V>
-struct store_scores {
-    number_t<V>* scores; ///< [key][query]
-    index_t stride;
-    number_t<V>* max; ///< [query]
-
-    template <int rows, int vectors>
-    PANTILE_INLINE void operator()(index_t m0, register_block<V, rows, vectors>& block) const {
-        unroll<vectors>([&](auto v) PANTILE_INLINE {
-            V largest = V::load_aligned(max + v * lanes<V>);
-            unroll<rows>([&](auto m) PANTILE_INLINE {
-                block.at[m][v].store_aligned(scores + (m0 + m) * stride + v * lanes<V>);
-                largest = xsimd::max(largest, block.at[m][v]);
-            });
-            largest.store_aligned(max + v * lanes<V>);
-        });
-    }
-};
-
-/// The same with hidden pairs set to minus infinity. Lane q sees the keys first_visible[q] <= key < end_visible[q],
-/// counted like `first_key`.
-template <class V>
-struct store_masked_scores {
-    store_scores<V> store;
-    const number_t<V>* first_visible;
-    const number_t<V>* end_visible;
-    index_t first_key; ///< key of row m0 = 0
-
-    template <int rows, int vectors>
-    PANTILE_INLINE void operator()(index_t m0, register_block<V, rows, vectors>& block) const {
-        unroll<vectors>([&](auto v) PANTILE_INLINE {
-            const V first = V::load_aligned(first_visible + v * lanes<V>);
-            const V end = V::load_aligned(end_visible + v * lanes<V>);
-            unroll<rows>([&](auto m) PANTILE_INLINE {
-                const V key(static_cast<number_t<V>>(first_key + m0 + m));
-                block.at[m][v] = xsimd::select(first <= key && key < end, block.at[m][v], vector_ops<V>::lowest());
-            });
-        });
-        store(m0, block);
-    }
-};
-
-/// O = O · factor + block: how a tile's own sum joins the sum of the earlier tiles.
-template <class V>
-struct join_tile {
-    number_t<V>* sums; ///< [dim][query]
-    index_t stride;
-    const number_t<V>* factor; ///< [query]
-
-    template <int rows, int vectors>
-    PANTILE_INLINE void operator()(index_t m0, register_block<V, rows, vectors>& block) const {
-        unroll<vectors>([&](auto v) PANTILE_INLINE {
-            const V scale = V::load_aligned(factor + v * lanes<V>);
-            unroll<rows>([&](auto m) PANTILE_INLINE {
-                number_t<V>* p = sums + (m0 + m) * stride + v * lanes<V>;
-                xsimd::fma(V::load_aligned(p), scale, block.at[m][v]).store_aligned(p);
-            });
-        });
-    }
-};
-
-/// scores -> probabilities of the keys [begin, end), 2^(score·c - reference), and their sums.
-template <class V, int vectors>
-PANTILE_INLINE inline void exponentiate(number_t<V>* scores, index_t stride, index_t begin, index_t end,
-                                        number_t<V> exponent_scale, const number_t<V>* reference, number_t<V>* sums) {
-    const V c(exponent_scale);
-    V total[vectors];
-    V against[vectors];
-    unroll<vectors>([&](auto v) PANTILE_INLINE {
-        total[v] = V::load_aligned(sums + v * lanes<V>);
-        against[v] = V::load_aligned(reference + v * lanes<V>);
-    });
-    for (index_t k = begin; k < end; ++k) {
-        number_t<V>* row = scores + k * stride;
-        unroll<vectors>([&](auto v) PANTILE_INLINE {
-            const V p = power_of_two(xsimd::fms(V::load_aligned(row + v * lanes<V>), c, against[v]));
-            p.store_aligned(row + v * lanes<V>);
-            total[v] = total[v] + p;
-        });
-    }
-    unroll<vectors>([&](auto v) PANTILE_INLINE { total[v].store_aligned(sums + v * lanes<V>); });
-}
-
-template <class V>
-class tile_machine {
+class tile_machine : public row_tile_machine<V> {
+    using base = row_tile_machine<V>;
     using T = number_t<V>;
     static constexpr index_t n = lanes<V>;
     static constexpr index_t panel_rows = n * panel_vectors<V>;
@@ -111,15 +26,7 @@ class tile_machine {
 
   public:
     tile_machine(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch)
-        : call_(call), work_(work), to_(to), mask_(call.problem.band_of(work.seq)) {
-        const core::problem& p = call.problem;
-        const index_t kv_head = p.kv_head(work.head);
-        q_ = matrix_of<T>(call.q, work.batch, work.head, work.seq.q_begin);
-        k_ = matrix_of<T>(call.k, work.batch, kv_head, work.seq.k_begin);
-        v_ = matrix_of<T>(call.v, work.batch, kv_head, work.seq.k_begin);
-        // The sign of the scale, and a scale of 0, go into Q; its magnitude goes into the exponent.
-        q_factor_ = p.scale < 0 ? T(-1) : p.scale > 0 ? T(1) : T(0);
-        exponent_scale_ = static_cast<T>(exponent_scale_of(p));
+        : base(call, work, to) {
         allocate(scratch);
     }
 
@@ -140,13 +47,10 @@ class tile_machine {
             if (rows < width) {
                 for (index_t i = 0; i < width * p.head_dim; i += n) softmax::start().sum.store_aligned(q + i);
             }
-            load_transposed<V>(q_, rows_.begin + r, rows, p.head_dim, q_factor_, q, width);
+            load_transposed<V>(q_, rows_.begin + r, rows, p.head_dim, static_cast<T>(q_factor_of(p)), q, width);
             T* o = o_panel(r);
             for (index_t i = 0; i < width * p.value_dim; i += n) softmax::start().sum.store_aligned(o + i);
-            for (index_t i = 0; i < width; i += n) {
-                softmax::start().max.store_aligned(max_ + r + i);
-                softmax::start().sum.store_aligned(sum_ + r + i);
-            }
+            this->start_rows(r, width);
         }
     }
 
@@ -182,43 +86,11 @@ class tile_machine {
 
     void accumulate(const core::key_tile&) {} // done by score, panel by panel
 
-    void close() {
-        const core::problem& p = call_.problem;
-        const matrix_ref out = matrix_of<T>(to_.out, work_.batch, work_.head, work_.seq.q_begin);
-        const bool partial_result = to_.max.data != nullptr;
-        for (index_t r = 0; r < rows_.size(); r += panel_rows) {
-            const index_t rows = core::min(panel_rows, rows_.size() - r);
-            const index_t width = core::round_up(rows, n);
-            for (index_t i = 0; i < width; ++i) {
-                factor_[i] = partial_result ? T(1) : core::finish_factor(state(r + i));
-            }
-            store_transposed<V>(o_panel(r), width, factor_, out, rows_.begin + r, rows, p.value_dim);
-        }
-        store_statistics(to_, work_, rows_, max_, sum_);
-    }
-
-    /// After close: are there rows whose output is not finite and may owe that to pairs that they do not see (0 · NaN of
-    /// V)? Only partial tiles compute such pairs. Reads r·e numbers of L2, then.
-    bool find_suspects() {
-        if (!partial_seen_) return false;
-        bool any = false;
-        for (index_t r = 0; r < rows_.size(); r += panel_rows) {
-            const index_t width = core::round_up(core::min(panel_rows, rows_.size() - r), n);
-            for (index_t vector = 0; vector < width; vector += n) {
-                V zero = V(T(0)); // stays 0 as long as all numbers are finite
-                for (index_t x = 0; x < call_.problem.value_dim; ++x) {
-                    zero = xsimd::fma(V::load_aligned(o_panel(r) + x * width + vector), V(T(0)), zero);
-                }
-                zero.store_aligned(suspects_ + r + vector);
-                for (index_t i = 0; i < n; ++i) any = any || is_suspect(r + vector + i);
-            }
-        }
-        return any;
-    }
-    bool is_suspect(index_t row_in_tile) const { return suspects_[row_in_tile] != T(0); }
+    void close() { this->store_panels(panel_rows, factor_, panels()); }
+    bool find_suspects() { return this->any_suspect(panel_rows, panels()); }
 
   private:
-    explicit tile_machine(const forward_call& call) : call_(call) {}
+    explicit tile_machine(const forward_call& call) : base(call) {}
 
     index_t allocate(std::byte* scratch) {
         const core::problem& p = call_.problem;
@@ -226,15 +98,8 @@ class tile_machine {
         const index_t keys = core::min(call_.plan.key_tile, core::max(p.k_len, 1));
         arena memory(scratch);
         scores_ = memory.template take<T>(keys * panel_rows);
-        tile_max_ = memory.template take<T>(panel_rows);
-        tile_sum_ = memory.template take<T>(panel_rows);
         factor_ = memory.template take<T>(panel_rows);
-        reference_ = memory.template take<T>(panel_rows);
-        first_visible_ = memory.template take<T>(panel_rows);
-        end_visible_ = memory.template take<T>(panel_rows);
-        max_ = memory.template take<T>(rows);
-        sum_ = memory.template take<T>(rows);
-        suspects_ = memory.template take<T>(rows);
+        this->take_state(memory, panel_rows, rows);
         qt_ = memory.template take<T>(rows * p.head_dim);
         ot_ = memory.template take<T>(rows * p.value_dim);
         k_copy_ = in_place(call_.k) ? nullptr : memory.template take<T>(keys * copy_stride(p.head_dim));
@@ -252,7 +117,11 @@ class tile_machine {
 
     T* q_panel(index_t r) const { return qt_ + r * call_.problem.head_dim; }
     T* o_panel(index_t r) const { return ot_ + r * call_.problem.value_dim; }
-    core::softmax_state<T> state(index_t i) const { return {max_[i], sum_[i]}; }
+    auto panels() const {
+        return [this](index_t r) {
+            return panel_sums<T>{o_panel(r), core::round_up(core::min(panel_rows, rows_.size() - r), n)};
+        };
+    }
 
     void near(const matrix_ref& from, const core::span& keys, index_t dim, T* copy, const T*& data, index_t& stride) {
         if (copy == nullptr) {
@@ -280,9 +149,9 @@ class tile_machine {
         start_tile<vectors>();
         product<V, vectors>(keys, rows_of<T>{k_data_, k_stride_}, vectors_of<T>{q_panel(r), width},
                             whole_sum{call_.problem.head_dim}, store_scores<V>{scores_, width, tile_max_});
-        fold<vectors>(r);
+        this->template fold<vectors>(r, factor_);
         exponentiate<V, vectors>(scores_, width, 0, keys, exponent_scale_, reference_, tile_sum_);
-        add_sums<vectors>(r);
+        this->template add_sums<vectors>(r, factor_);
         product<V, vectors>(call_.problem.value_dim, columns_of<T>{v_data_, v_stride_}, vectors_of<T>{scores_, width},
                             whole_sum{keys}, join_tile<V>{o_panel(r), width, factor_});
     }
@@ -306,7 +175,7 @@ class tile_machine {
         index_t certain = last.begin - origin;
         index_t uncertain = first.end - origin;
         if (uncertain < certain) certain = uncertain = begin;
-        note_visible_keys<vectors>(rows.begin, origin);
+        this->template note_visible_keys<vectors>(rows.begin, origin);
         start_tile<vectors>();
         masked_scores<vectors, 0>(r, begin, certain);
         product<V, vectors>(uncertain - certain, rows_of<T>{k_data_ + certain * k_stride_, k_stride_},
@@ -315,14 +184,14 @@ class tile_machine {
         masked_scores<vectors, 0>(r, uncertain, end[0]);
         unroll<vectors - 1>(
             [&](auto v) PANTILE_INLINE { masked_scores<vectors, v + 1>(r, core::max(uncertain, end[v]), end[v + 1]); });
-        fold<vectors>(r);
+        this->template fold<vectors>(r, factor_);
         index_t done = begin;
         unroll<vectors>([&](auto v) PANTILE_INLINE {
             exponentiate<V, vectors - v>(scores_ + v * n, width, done, end[v], exponent_scale_, reference_ + v * n,
                                          tile_sum_ + v * n);
             done = core::max(done, end[v]);
         });
-        add_sums<vectors>(r);
+        this->template add_sums<vectors>(r, factor_);
         index_t length[vectors];
         for (index_t v = 0; v < vectors; ++v) length[v] = end[v] - begin;
         product<V, vectors>(call_.problem.value_dim, columns_of<T>{v_data_ + begin * v_stride_, v_stride_},
@@ -342,20 +211,6 @@ class tile_machine {
             store_masked_scores<V>{store, first_visible_ + skip * n, end_visible_ + skip * n, begin});
     }
 
-    /// first_visible and end_visible of the panel's rows, counted from key `origin`; clamped far outside a tile, where
-    /// they are exact in T.
-    template <int vectors>
-    void note_visible_keys(index_t first_row, index_t origin) {
-        constexpr index_t far = index_t{1} << 23;
-        const index_t at = first_row + mask_.offset - origin;
-        const index_t first = core::clamp(at - mask_.left, -far, far);
-        const index_t end = core::clamp(at + mask_.right + 1, -far, far);
-        for (index_t i = 0; i < vectors * n; ++i) {
-            first_visible_[i] = static_cast<T>(first + i);
-            end_visible_[i] = static_cast<T>(end + i);
-        }
-    }
-
     template <int vectors>
     PANTILE_INLINE void start_tile() {
         unroll<vectors>([&](auto v) PANTILE_INLINE {
@@ -364,53 +219,18 @@ class tile_machine {
         });
     }
 
-    /// Raises the rows' maxima to the tile's: gives the factor for O and the sum, and the reference of the exponents.
-    template <int vectors>
-    PANTILE_INLINE void fold(index_t r) {
-        unroll<vectors>([&](auto v) PANTILE_INLINE {
-            typename softmax::state s{V::load_aligned(max_ + r + v * n), V::load_aligned(sum_ + r + v * n)};
-            const V factor = softmax::raise(s, V::load_aligned(tile_max_ + v * n) * V(exponent_scale_));
-            factor.store_aligned(factor_ + v * n);
-            softmax::reference(s).store_aligned(reference_ + v * n);
-            s.max.store_aligned(max_ + r + v * n);
-        });
-    }
-
-    template <int vectors>
-    PANTILE_INLINE void add_sums(index_t r) {
-        unroll<vectors>([&](auto v) PANTILE_INLINE {
-            T* sum = sum_ + r + v * n;
-            const V factor = V::load_aligned(factor_ + v * n);
-            xsimd::fma(V::load_aligned(sum), factor, V::load_aligned(tile_sum_ + v * n)).store_aligned(sum);
-        });
-    }
-
-    const forward_call& call_;
-    forward_work work_;
-    output to_;
-    core::band mask_;
-    matrix_ref q_, k_, v_;
-    T q_factor_ = T(1);
-    T exponent_scale_ = T(1); // |scale| · log2(e)
-    core::span rows_;
-    bool partial_seen_ = false;
+    using base::call_, base::mask_, base::q_, base::k_, base::v_, base::exponent_scale_, base::rows_,
+        base::partial_seen_;
+    using base::tile_max_, base::tile_sum_, base::reference_, base::first_visible_, base::end_visible_;
 
     const T* k_data_ = nullptr; // the current key tile
     const T* v_data_ = nullptr;
     index_t k_stride_ = 0;
     index_t v_stride_ = 0;
 
-    T* scores_ = nullptr;   // [key][query] of one panel
-    T* tile_max_ = nullptr; // [query] of one panel, as the next ones
-    T* tile_sum_ = nullptr;
-    T* factor_ = nullptr;
-    T* reference_ = nullptr;
-    T* first_visible_ = nullptr;
-    T* end_visible_ = nullptr;
-    T* max_ = nullptr; // [query] of the row tile
-    T* sum_ = nullptr;
-    T* suspects_ = nullptr; // not 0: a row to walk again
-    T* qt_ = nullptr;       // a panel's [dim][query] after the other
+    T* scores_ = nullptr; // [key][query] of one panel
+    T* factor_ = nullptr; // [query] of one panel
+    T* qt_ = nullptr;     // a panel's [dim][query] after the other
     T* ot_ = nullptr;
     T* k_copy_ = nullptr; // [key][dim], or null: K is used in place
     T* v_copy_ = nullptr;

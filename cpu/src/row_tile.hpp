@@ -24,7 +24,10 @@ struct vector_ops {
     static PANTILE_INLINE V finite_or_zero(const V& x) { return xsimd::select(x == lowest(), zero(), x); }
 };
 
-/// Factor of a score in the exponent of 2. The sign of the scale, and a scale of 0, go into Q instead.
+/// Factor of Q: the sign of the scale, and a scale of 0.
+PANTILE_FN double q_factor_of(const core::problem& p) { return p.scale < 0 ? -1.0 : p.scale > 0 ? 1.0 : 0.0; }
+
+/// Factor of a score in the exponent of 2: the magnitude of the scale.
 PANTILE_FN double exponent_scale_of(const core::problem& p) {
     return (p.scale < 0 ? -p.scale : p.scale > 0 ? p.scale : 1.0) * core::log2_e;
 }

@@ -27,8 +27,7 @@
 /// the log-sum-exp keeps the precision of fp32. The unit takes subnormal inputs as zero.
 #pragma once
 
-#include "../arena.hpp"
-#include "../row_tile.hpp"
+#include "../row_tile_machine.hpp"
 #include "exponentials.hpp"
 #include "pack.hpp"
 #include "visits.hpp"
@@ -36,21 +35,16 @@
 namespace pantile::cpu::amx {
 
 template <class Unit>
-class tile_machine {
+class tile_machine : public row_tile_machine<typename Unit::vector> {
     using V = typename Unit::vector;
+    using base = row_tile_machine<V>;
     static constexpr index_t n = lanes<V>;
     static constexpr int vectors = panel_rows / lanes<V>; // a row of 32 queries
     using softmax = core::online_softmax<vector_ops<V>>;
 
   public:
     tile_machine(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch)
-        : call_(call), work_(work), to_(to), mask_(call.problem.band_of(work.seq)) {
-        const core::problem& p = call.problem;
-        const index_t kv_head = p.kv_head(work.head);
-        q_ = matrix_of<float>(call.q, work.batch, work.head, work.seq.q_begin);
-        k_ = matrix_of<float>(call.k, work.batch, kv_head, work.seq.k_begin);
-        v_ = matrix_of<float>(call.v, work.batch, kv_head, work.seq.k_begin);
-        exponent_scale_ = static_cast<float>(exponent_scale_of(p));
+        : base(call, work, to) {
         measure();
         allocate(scratch);
     }
@@ -68,10 +62,7 @@ class tile_machine {
         seen_ = {first, core::max(first, mask_.hi(rows_.end - 1))};
         panels_ = core::ceil_div(rows_.size(), panel_rows);
         for (index_t r = 0; r < panels_ * panel_rows; r += 16) pack_queries(r);
-        for (index_t i = 0; i < panels_ * panel_rows; i += n) {
-            softmax::start().max.store_aligned(max_ + i);
-            softmax::start().sum.store_aligned(sum_ + i);
-        }
+        this->start_rows(0, panels_ * panel_rows);
         for (index_t i = 0; i < panels_ * panel_rows * value_pad_; i += n) softmax::start().sum.store_aligned(ot_ + i);
     }
 
@@ -112,41 +103,11 @@ class tile_machine {
 
     void accumulate(const core::key_tile&) {} // done by score, panel by panel
 
-    void close() {
-        const core::problem& p = call_.problem;
-        const matrix_ref out = matrix_of<float>(to_.out, work_.batch, work_.head, work_.seq.q_begin);
-        const bool partial_result = to_.max.data != nullptr;
-        for (index_t u = 0; u < panels_; ++u) {
-            const index_t r = u * panel_rows;
-            for (index_t i = 0; i < panel_rows; ++i) {
-                reference_[i] = partial_result ? 1.0F : core::finish_factor(state(r + i));
-            }
-            store_transposed<V>(o_panel(u), panel_rows, reference_, out, rows_.begin + r,
-                                core::min(panel_rows, rows_.size() - r), p.value_dim);
-        }
-        store_statistics(to_, work_, rows_, max_, sum_);
-    }
-
-    /// As cpu::tile_machine has them: rows whose output is not finite and may owe that to pairs that they do not see.
-    bool find_suspects() {
-        if (!partial_seen_) return false;
-        bool any = false;
-        for (index_t u = 0; u < panels_; ++u) {
-            for (index_t i = 0; i < panel_rows; i += n) {
-                V zero = V(0.0F); // stays 0 as long as all numbers are finite
-                for (index_t x = 0; x < call_.problem.value_dim; ++x) {
-                    zero = xsimd::fma(V::load_aligned(o_panel(u) + x * panel_rows + i), V(0.0F), zero);
-                }
-                zero.store_aligned(suspects_ + u * panel_rows + i);
-                for (index_t q = 0; q < n; ++q) any = any || is_suspect(u * panel_rows + i + q);
-            }
-        }
-        return any;
-    }
-    bool is_suspect(index_t row_in_tile) const { return suspects_[row_in_tile] != 0.0F; }
+    void close() { this->store_panels(panel_rows, reference_, panels()); }
+    bool find_suspects() { return this->any_suspect(panel_rows, panels()); }
 
   private:
-    explicit tile_machine(const forward_call& call) : call_(call) { measure(); }
+    explicit tile_machine(const forward_call& call) : base(call) { measure(); }
 
     void measure() {
         head_pad_ = core::round_up(core::max(call_.problem.head_dim, 1), 32);
@@ -162,14 +123,7 @@ class tile_machine {
         scores_ = memory.template take<float>(core::min(keys, part_blocks * block_keys) * score_stride);
         for (float*& block : product_) block = memory.template take<float>(32 * panel_rows);
         for (float*& factor : factor_) factor = memory.template take<float>(panel_rows);
-        tile_max_ = memory.template take<float>(panel_rows);
-        tile_sum_ = memory.template take<float>(panel_rows);
-        reference_ = memory.template take<float>(panel_rows);
-        first_visible_ = memory.template take<float>(panel_rows);
-        end_visible_ = memory.template take<float>(panel_rows);
-        max_ = memory.template take<float>(rows);
-        sum_ = memory.template take<float>(rows);
-        suspects_ = memory.template take<float>(rows);
+        this->take_state(memory, panel_rows, rows);
         kt_ = memory.template take<bfloat16>(keys * head_pad_);
         vt_ = memory.template take<bfloat16>(keys * value_pad_);
         qt_ = memory.template take<bfloat16>(rows * head_pad_);
@@ -183,7 +137,9 @@ class tile_machine {
 
     bfloat16* q_panel(index_t u) const { return qt_ + u * panel_rows * head_pad_; }
     float* o_panel(index_t u) const { return ot_ + u * panel_rows * value_pad_; }
-    core::softmax_state<float> state(index_t i) const { return {max_[i], sum_[i]}; }
+    auto panels() const {
+        return [this](index_t r) { return panel_sums<float>{o_panel(r / panel_rows), panel_rows}; };
+    }
 
     /// Does key j of the tile exist, and does some row of the row tile see it, as far as the band's ends tell?
     bool is_seen(const core::key_tile& t, index_t j) const {
@@ -191,10 +147,9 @@ class tile_machine {
         return key < t.keys.end && key >= seen_.begin && key < seen_.end;
     }
 
-    /// 16 rows of Q from row r of the tile on. The sign of the scale, and a scale of 0, go into Q; its magnitude goes into
-    /// the exponent.
+    /// 16 rows of Q from row r of the tile on, times the sign of the scale, or 0.
     void pack_queries(index_t r) {
-        const double scale = call_.problem.scale;
+        const auto factor = static_cast<float>(q_factor_of(call_.problem));
         for (index_t i = 0; i < 16; ++i) {
             bfloat16* row = staging_ + i * head_pad_;
             if (r + i < rows_.size()) {
@@ -202,8 +157,8 @@ class tile_machine {
             } else {
                 std::memcpy(static_cast<void*>(row), zeros_, static_cast<std::size_t>(head_pad_) * sizeof(bfloat16));
             }
-            if (scale > 0) continue;
-            for (index_t x = 0; x < head_pad_; ++x) row[x] = bfloat16((scale < 0 ? -1.0F : 0.0F) * float(row[x]));
+            if (factor == 1.0F) continue;
+            for (index_t x = 0; x < head_pad_; ++x) row[x] = bfloat16(factor * float(row[x]));
         }
         pack_column_pairs<V>(staging_, head_pad_, qt_ + r * head_pad_);
     }
@@ -225,7 +180,8 @@ class tile_machine {
         idle nothing;
         scores(t, now, nothing);
         while (now.any()) {
-            fold(t, now);
+            fold_maxima(t, now, now.last - 1);
+            this->template fold<vectors>(now.panel * panel_rows, now.factor);
             const panel_visit after = next();
             // A few steps stay for the end: they cover the wait for the last block of scores.
             const index_t slots = (value_slots(before) + score_slots(after)) * 17 / 16 + 4;
@@ -234,7 +190,7 @@ class tile_machine {
             if (before.any()) values(before, work);
             if (after.any()) scores(t, after, work);
             work.finish(tile_sum_);
-            add_sums(now);
+            this->template add_sums<vectors>(now.panel * panel_rows, now.factor);
             before = now;
             now = after;
         }
@@ -355,7 +311,7 @@ class tile_machine {
         const bool whole = end <= t.keys.end && mask_.lo(mine.end - 1) <= begin && mask_.hi(mine.begin) >= end;
         float* row = v.block(b);
         if (!whole) {
-            note_visible_keys(t, v);
+            this->template note_visible_keys<vectors>(mine.begin, t.keys.begin, t.keys.size());
             hide(row, b * block_keys);
         }
         V even[vectors];
@@ -383,63 +339,18 @@ class tile_machine {
         }
     }
 
-    /// first_visible and end_visible of the panel's rows, counted from the tile's first key; clamped far outside a tile,
-    /// where they are exact.
-    void note_visible_keys(const core::key_tile& t, const panel_visit& v) {
-        constexpr index_t far = index_t{1} << 23;
-        const index_t at = visits::rows_of(rows_, v.panel).begin + mask_.offset - t.keys.begin;
-        for (index_t i = 0; i < panel_rows; ++i) {
-            first_visible_[i] = static_cast<float>(core::clamp(at + i - mask_.left, -far, far));
-            end_visible_[i] = static_cast<float>(core::clamp(at + i + mask_.right + 1, -far, t.keys.size()));
-        }
-    }
-
-    /// Raises the rows' maxima to the tile's: gives the factor for O and the sum, and the reference of the exponents.
-    PANTILE_INLINE void fold(const core::key_tile& t, const panel_visit& v) {
-        fold_maxima(t, v, v.last - 1);
-        unroll<vectors>([&](auto i) PANTILE_INLINE {
-            const index_t at = v.panel * panel_rows + i * n;
-            typename softmax::state s{V::load_aligned(max_ + at), V::load_aligned(sum_ + at)};
-            const V factor = softmax::raise(s, V::load_aligned(tile_max_ + i * n) * V(exponent_scale_));
-            factor.store_aligned(v.factor + i * n);
-            softmax::reference(s).store_aligned(reference_ + i * n);
-            s.max.store_aligned(max_ + at);
-        });
-    }
-
-    PANTILE_INLINE void add_sums(const panel_visit& v) {
-        unroll<vectors>([&](auto i) PANTILE_INLINE {
-            float* sum = sum_ + v.panel * panel_rows + i * n;
-            const V factor = V::load_aligned(v.factor + i * n);
-            xsimd::fma(V::load_aligned(sum), factor, V::load_aligned(tile_sum_ + i * n)).store_aligned(sum);
-        });
-    }
-
     Unit unit_;
-    const forward_call& call_;
-    forward_work work_;
-    output to_;
-    core::band mask_;
-    matrix_ref q_, k_, v_;
-    float exponent_scale_ = 1.0F; // |scale| · log2(e)
-    index_t head_pad_ = 32;       // dims, rounded up to what one tile product sums over
+    using base::call_, base::mask_, base::q_, base::k_, base::v_, base::exponent_scale_, base::rows_,
+        base::partial_seen_;
+    using base::tile_max_, base::tile_sum_, base::reference_, base::first_visible_, base::end_visible_;
+    index_t head_pad_ = 32; // dims, rounded up to what one tile product sums over
     index_t value_pad_ = 32;
-    core::span rows_;
     core::span seen_; // keys between the first and the last that some row sees
     index_t panels_ = 0;
-    bool partial_seen_ = false;
 
-    float* scores_ = nullptr; // of two panels, see score_stride
-    float* factor_[2] = {};   // [query] of a panel, as the next ones
-    float* product_[2] = {};  // [32 dims][query]
-    float* tile_max_ = nullptr;
-    float* tile_sum_ = nullptr;
-    float* reference_ = nullptr;
-    float* first_visible_ = nullptr;
-    float* end_visible_ = nullptr;
-    float* max_ = nullptr; // [query] of the row tile
-    float* sum_ = nullptr;
-    float* suspects_ = nullptr;   // not 0: a row to walk again
+    float* scores_ = nullptr;     // of two panels, see score_stride
+    float* factor_[2] = {};       // [query] of a panel, as the next ones
+    float* product_[2] = {};      // [32 dims][query]
     bfloat16* kt_ = nullptr;      // [key][head_pad]
     bfloat16* vt_ = nullptr;      // a block's [dim][pair of keys]{even, odd} after the other
     bfloat16* qt_ = nullptr;      // 16 rows' [pair of dims][query]{even, odd} after the other

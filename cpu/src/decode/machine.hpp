@@ -40,7 +40,7 @@ class decode_machine {
         const core::problem& p = call.problem;
         k_ = matrix_of<T>(call.k, work.batch, work.head, work.seq.k_begin);
         v_ = matrix_of<T>(call.v, work.batch, work.head, work.seq.k_begin);
-        factor_of_q_ = p.scale < 0 ? T(-1) : p.scale > 0 ? T(1) : T(0);
+        factor_of_q_ = static_cast<T>(q_factor_of(p));
         exponent_scale_ = static_cast<T>(exponent_scale_of(p));
         allocate(scratch);
     }

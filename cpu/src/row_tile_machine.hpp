@@ -1,0 +1,150 @@
+/// \file
+/// The part of a forward machine that does not depend on what computes its products: the state of a row tile's queries, the
+/// queries in SIMD lanes, and the softmax that a panel of them goes through at each key tile.
+#pragma once
+
+#include "arena.hpp"
+#include "row_tile.hpp"
+#include "tile_io.hpp"
+
+namespace pantile::cpu {
+
+/// The sums of a panel.
+template <class T>
+struct panel_sums {
+    T* o;          ///< [dim][query]
+    index_t width; ///< numbers from one dim to the next: its queries, rounded up to whole vectors
+};
+
+/// Base of the machines. Rows are counted from the row tile's first; `r` is the first of a panel.
+template <class V>
+class row_tile_machine {
+  protected:
+    using T = number_t<V>;
+    static constexpr index_t n = lanes<V>;
+    using softmax = core::online_softmax<vector_ops<V>>;
+
+  public:
+    /// After any_suspect: is the row one to walk again?
+    bool is_suspect(index_t row_in_tile) const { return suspects_[row_in_tile] != T(0); }
+
+  protected:
+    /// For counting scratch.
+    explicit row_tile_machine(const forward_call& call) : call_(call) {}
+    row_tile_machine(const forward_call& call, const forward_work& work, const output& to)
+        : call_(call), work_(work), to_(to), mask_(call.problem.band_of(work.seq)),
+          exponent_scale_(static_cast<T>(exponent_scale_of(call.problem))) {
+        const index_t kv_head = call.problem.kv_head(work.head);
+        q_ = matrix_of<T>(call.q, work.batch, work.head, work.seq.q_begin);
+        k_ = matrix_of<T>(call.k, work.batch, kv_head, work.seq.k_begin);
+        v_ = matrix_of<T>(call.v, work.batch, kv_head, work.seq.k_begin);
+    }
+
+    void take_state(arena& memory, index_t panel_rows, index_t rows) {
+        for (T** a : {&tile_max_, &tile_sum_, &reference_, &first_visible_, &end_visible_}) {
+            *a = memory.template take<T>(panel_rows);
+        }
+        for (T** a : {&max_, &sum_, &suspects_}) *a = memory.template take<T>(rows);
+    }
+
+    /// No key seen yet.
+    void start_rows(index_t r, index_t count) {
+        for (index_t i = r; i < r + count; i += n) {
+            softmax::start().max.store_aligned(max_ + i);
+            softmax::start().sum.store_aligned(sum_ + i);
+        }
+    }
+
+    /// Raises the panel's maxima to the key tile's: gives the factor for O and the sum, and the reference of the exponents.
+    template <int vectors>
+    PANTILE_INLINE void fold(index_t r, T* factor) {
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            typename softmax::state s{V::load_aligned(max_ + r + v * n), V::load_aligned(sum_ + r + v * n)};
+            softmax::raise(s, V::load_aligned(tile_max_ + v * n) * V(exponent_scale_)).store_aligned(factor + v * n);
+            softmax::reference(s).store_aligned(reference_ + v * n);
+            s.max.store_aligned(max_ + r + v * n);
+        });
+    }
+
+    /// The key tile's sums join those of the tiles before.
+    template <int vectors>
+    PANTILE_INLINE void add_sums(index_t r, const T* factor) {
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            T* sum = sum_ + r + v * n;
+            xsimd::fma(V::load_aligned(sum), V::load_aligned(factor + v * n), V::load_aligned(tile_sum_ + v * n))
+                .store_aligned(sum);
+        });
+    }
+
+    /// first_visible and end_visible of the panel whose first row is `first_row` of the sequence, counted from key
+    /// `origin` and below `limit`; clamped far outside a tile, where they are exact in T.
+    template <int vectors>
+    void note_visible_keys(index_t first_row, index_t origin, index_t limit = index_t{1} << 24) {
+        constexpr index_t far = index_t{1} << 23;
+        const index_t at = first_row + mask_.offset - origin;
+        const index_t first = core::clamp(at - mask_.left, -far, far);
+        const index_t end = core::clamp(at + mask_.right + 1, -far, far);
+        for (index_t i = 0; i < vectors * n; ++i) {
+            first_visible_[i] = static_cast<T>(first + i);
+            end_visible_[i] = static_cast<T>(core::min(end + i, limit));
+        }
+    }
+
+    /// Writes O and the statistics. `panels(r)` gives the panel_sums of the panel at r; `factor`: room for one panel.
+    template <class Panels>
+    void store_panels(index_t panel_rows, T* factor, Panels panels) {
+        const matrix_ref out = matrix_of<T>(to_.out, work_.batch, work_.head, work_.seq.q_begin);
+        const bool partial_result = to_.max.data != nullptr;
+        for (index_t r = 0; r < rows_.size(); r += panel_rows) {
+            const index_t rows = core::min(panel_rows, rows_.size() - r);
+            const panel_sums<T> panel = panels(r);
+            for (index_t i = 0; i < core::round_up(rows, n); ++i) {
+                factor[i] =
+                    partial_result ? T(1) : core::finish_factor(core::softmax_state<T>{max_[r + i], sum_[r + i]});
+            }
+            store_transposed<V>(panel.o, panel.width, factor, out, rows_.begin + r, rows, call_.problem.value_dim);
+        }
+        store_statistics(to_, work_, rows_, max_, sum_);
+    }
+
+    /// Are there rows whose output is not finite and may owe that to pairs that they do not see (0 · NaN of V)? Only partial
+    /// tiles compute such pairs. Reads the row tile's O, then.
+    template <class Panels>
+    bool any_suspect(index_t panel_rows, Panels panels) {
+        if (!partial_seen_) return false;
+        bool any = false;
+        for (index_t r = 0; r < rows_.size(); r += panel_rows) {
+            const panel_sums<T> panel = panels(r);
+            const index_t width = core::round_up(core::min(panel_rows, rows_.size() - r), n);
+            for (index_t vector = 0; vector < width; vector += n) {
+                V zero = V(T(0)); // stays 0 as long as all numbers are finite
+                for (index_t x = 0; x < call_.problem.value_dim; ++x) {
+                    zero = xsimd::fma(V::load_aligned(panel.o + x * panel.width + vector), V(T(0)), zero);
+                }
+                zero.store_aligned(suspects_ + r + vector);
+                for (index_t i = 0; i < n; ++i) any = any || is_suspect(r + vector + i);
+            }
+        }
+        return any;
+    }
+
+    const forward_call& call_;
+    forward_work work_;
+    output to_;
+    core::band mask_;
+    T exponent_scale_ = T(1); // |scale| · log2(e)
+    matrix_ref q_, k_, v_;
+    core::span rows_;
+    bool partial_seen_ = false; // some pairs of the row tile were computed and hidden
+
+    T* tile_max_ = nullptr; // [query] of one panel, as the next ones
+    T* tile_sum_ = nullptr;
+    T* reference_ = nullptr;
+    T* first_visible_ = nullptr;
+    T* end_visible_ = nullptr;
+    T* max_ = nullptr; // [query] of the row tile, as the next ones
+    T* sum_ = nullptr;
+    T* suspects_ = nullptr; // not 0: a row to walk again
+};
+
+} // namespace pantile::cpu
