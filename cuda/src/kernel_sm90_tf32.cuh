@@ -37,7 +37,7 @@ struct tf32_tile {
     static constexpr int q_bytes = tile_bytes(rows, dim, 4);
     static constexpr int kv_bytes = tile_bytes(keys, dim, 4);
     static constexpr int panels = dim / 32; ///< of Q and K: 128 bytes of a row
-    static_assert(dim % 64 == 0 && keys == 64);
+    static_assert(panels >= 2 && panels <= 4 && dim % 32 == 0 && keys == 64);
     // setmaxnreg hands out what the block was given at its launch and no more.
     static_assert(splitter_registers + consumers * consumer_registers <= 65536 / threads / 8 * 8 * (consumers + 1));
 };
@@ -236,53 +236,34 @@ class tf32_consumer {
         }
     }
 
-    /// S = Q·Kᵀ. The unit's sums round towards zero, so that their errors have one sign: eight steps of large products go
-    /// into one accumulator, and small products come before large ones. At d 128 a second accumulator takes the first 64
-    /// columns' large products. The parts of one panel of Q are made while the matrix unit works on another's.
+    /// S = Q·Kᵀ. The unit's sums round towards zero, so that their errors have one sign: at most eight steps of large products
+    /// go into one accumulator, and small products come before large ones. Those of the last two panels wait for all small
+    /// ones; those before have an accumulator of their own. The parts of one panel of Q are made while the matrix unit works
+    /// on the panel before.
     __device__ __forceinline__ void scores() {
-        fragments even;
-        fragments odd;
-        load_queries(even, 0);
+        constexpr int panels = tile::panels;
+        fragments f[2];
+        float first[tile::keys / 2];
         ptx::pin(s_);
-        ptx::wgmma_fence();
-        if constexpr (tile::panels == 4) {
-            float first[tile::keys / 2];
-            issue_small(s_, even, 0, true);
-            issue_large(first, even, 0, true);
-            ptx::wgmma_commit();
-            load_queries(odd, 1);
+#pragma unroll
+        for (int p = 0; p < panels; ++p) {
+            if (p >= 2) ptx::wgmma_wait<1>(); // done with the parts that are replaced now
+            load_queries(f[p % 2], p);
             ptx::wgmma_fence();
-            issue_small(s_, odd, 1, false);
-            issue_large(first, odd, 1, false);
+            issue_small(s_, f[p % 2], p, p == 0);
+            if (p < panels - 2) issue_large(first, f[p % 2], p, p == 0);
+            if (p == panels - 1) {
+                issue_large(s_, f[(p - 1) % 2], p - 1, false);
+                issue_large(s_, f[p % 2], p, false);
+            }
             ptx::wgmma_commit();
-            ptx::wgmma_wait<1>();
-            load_queries(even, 2);
-            ptx::wgmma_fence();
-            issue_small(s_, even, 2, false);
-            ptx::wgmma_commit();
-            ptx::wgmma_wait<1>();
-            load_queries(odd, 3);
-            ptx::wgmma_fence();
-            issue_small(s_, odd, 3, false);
-            issue_large(s_, even, 2, false);
-            issue_large(s_, odd, 3, false);
-            ptx::wgmma_commit();
-            ptx::wgmma_wait<0>();
-            ptx::pin(s_);
+        }
+        ptx::wgmma_wait<0>();
+        ptx::pin(s_);
+        if constexpr (panels > 2) {
             ptx::pin(first);
 #pragma unroll
             for (int i = 0; i < tile::keys / 2; ++i) s_[i] += first[i];
-        } else {
-            issue_small(s_, even, 0, true);
-            ptx::wgmma_commit();
-            load_queries(odd, 1);
-            ptx::wgmma_fence();
-            issue_small(s_, odd, 1, false);
-            issue_large(s_, even, 0, false);
-            issue_large(s_, odd, 1, false);
-            ptx::wgmma_commit();
-            ptx::wgmma_wait<0>();
-            ptx::pin(s_);
         }
     }
 

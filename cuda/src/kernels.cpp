@@ -13,17 +13,16 @@ extern const kernel wide_96[5];
 extern const kernel wide_128[5];
 extern const kernel wide_192[5];
 extern const kernel wide_256[5];
-extern const kernel sm90_tf32_64[1];
-extern const kernel sm90_tf32_128[1];
+extern const kernel sm90_tf32[3];
 extern const kernel sm90_64[4];
 extern const kernel sm90_128[2];
 extern const kernel sm90_192[4];
 extern const kernel sm90_256[2];
 
 std::span<const std::span<const kernel>> kernel_tables() {
-    static const std::span<const kernel> tables[] = {
-        portable_64, portable_96, portable_128, portable_192,  portable_256, wide_64,  wide_96,  wide_128,
-        wide_192,    wide_256,    sm90_tf32_64, sm90_tf32_128, sm90_64,      sm90_128, sm90_192, sm90_256};
+    static const std::span<const kernel> tables[] = {portable_64, portable_96, portable_128, portable_192, portable_256,
+                                                     wide_64,     wide_96,     wide_128,     wide_192,     wide_256,
+                                                     sm90_tf32,   sm90_64,     sm90_128,     sm90_192,     sm90_256};
     return tables;
 }
 
