@@ -6,6 +6,7 @@
 #include "tile/product_half.cuh"
 #include "tile/product_wide.cuh"
 #include "tile/softmax.cuh"
+#include "tile/split.hpp"
 #include "tile/store.cuh"
 
 #include <pantile/core/schedule.hpp>
@@ -235,12 +236,6 @@ class portable_machine {
     V o_[blocks][tile::held_dim / 2];
     row_state<V> state_[blocks][2];
 };
-
-/// Keys of split `split` of `splits`, whole key tiles each.
-PANTILE_FN core::span split_keys(index_t k_len, index_t key_tile, index_t splits, index_t split) {
-    const index_t tiles = core::ceil_div(core::ceil_div(k_len, key_tile), splits);
-    return {core::min(split * tiles * key_tile, k_len), core::min((split + 1) * tiles * key_tile, k_len)};
-}
 
 /// Block x: (row tile, head, batch) in the order of `item`; block y: the split of the keys.
 template <class product, class tile>

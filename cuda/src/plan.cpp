@@ -12,13 +12,15 @@ constexpr index_t largest_int = 0x7fffffff;
 constexpr index_t fewest_keys_of_a_split = 256; ///< below this a split costs more than it brings
 constexpr index_t most_splits = 128;
 
-/// The kernel of `kind` with the smallest padded dims that hold the problem's; of two such, the one with the smaller row tile
-/// if `short_rows`, else the one with the larger.
-const kernel* smallest(cuda_kernel kind, element type, const core::problem& p, bool short_rows = false) {
+/// The kernel of `kind` with the smallest padded dims that hold the problem's, if its tiles fit the device's shared memory;
+/// of two such, the one with the smaller row tile if `short_rows`, else the one with the larger. Null: there is none.
+const kernel* smallest(cuda_kernel kind, element type, const core::problem& p, const device_facts& device,
+                       bool short_rows = false) {
     const kernel* best = nullptr;
     for (const auto& table : kernel_tables()) {
         for (const kernel& k : table) {
             if (k.kind != kind || k.type != type || k.dim < p.head_dim || k.value_dim < p.value_dim) continue;
+            if (k.shared_bytes > device.shared_bytes) continue;
             const int padded = k.dim + k.value_dim;
             const int best_padded = best == nullptr ? 0 : best->dim + best->value_dim;
             const bool better = best == nullptr || padded < best_padded ||
@@ -76,6 +78,11 @@ index_t choose_splits(index_t blocks, index_t k_len, index_t slots) {
 
 forward_plan plan_portable(const core::problem& p, const call_facts& call, const device_facts& device,
                            const kernel* chosen) {
+    if (chosen == nullptr) {
+        throw unsupported("pantile: no kernel for this call's types and dims fits the " +
+                          std::to_string(device.shared_bytes) +
+                          " bytes of shared memory that this device gives a block");
+    }
     forward_plan plan;
     plan.chosen = chosen;
     plan.heads_packed = chosen->kind == cuda_kernel::decode && p.group() <= chosen->rows ? p.group() : 1;
@@ -127,17 +134,17 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
         if (call.type != element::float32) {
             throw unsupported("pantile: the ffma kernel cannot serve this call: q, k and v are not fp32");
         }
-        return plan_portable(p, call, device, smallest(cuda_kernel::ffma, call.type, p));
+        return plan_portable(p, call, device, smallest(cuda_kernel::ffma, call.type, p, device));
     }
     // Few rows: reading K and V once, by as many multiprocessors as there are, is all that counts.
-    const kernel* decode = smallest(cuda_kernel::decode, call.type, p);
+    const kernel* decode = smallest(cuda_kernel::decode, call.type, p, device);
     const index_t rows = p.q_len * p.group();
-    const bool few_rows = rows <= decode->rows && p.k_len >= 2 * fewest_keys_of_a_split;
+    const bool few_rows = decode != nullptr && rows <= decode->rows && p.k_len >= 2 * fewest_keys_of_a_split;
     if (call.forced == cuda_kernel::decode || (call.forced == cuda_kernel::automatic && few_rows)) {
         return plan_portable(p, call, device, decode);
     }
     // Few rows fill small row tiles better, and a short causal row tile is mostly diagonal: small ones waste less of it.
-    const kernel* hopper = smallest(cuda_kernel::sm90, call.type, p, p.q_len <= 1024);
+    const kernel* hopper = smallest(cuda_kernel::sm90, call.type, p, device, p.q_len <= 1024);
     if (call.forced != cuda_kernel::portable && objection.empty() && hopper != nullptr) {
         const index_t items = p.batch * p.q_heads * core::ceil_div(p.q_len, hopper->rows);
         forward_plan plan;
@@ -153,7 +160,8 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
         plan.workspace_bytes = plan.counts_items ? 256 : 0;
         return plan;
     }
-    return plan_portable(p, call, device, smallest(cuda_kernel::portable, call.type, p));
+    const kernel* portable = smallest(cuda_kernel::portable, call.type, p, device);
+    return plan_portable(p, call, device, portable != nullptr ? portable : decode);
 }
 
 } // namespace pantile::cuda

@@ -10,6 +10,7 @@ namespace {
 
 constexpr device_facts h100{90, 132, 227 * 1024};
 constexpr device_facts a100{80, 108, 163 * 1024};
+constexpr device_facts small{86, 84, 99 * 1024}; ///< a GPU of compute capability 8.6: less shared memory
 
 core::problem square(index_t length, index_t dim, index_t heads = 16) {
     core::problem p;
@@ -35,6 +36,20 @@ TEST(plan, every_kernel_fits_the_devices_it_is_for) {
             EXPECT_NE(k.launch, nullptr);
         }
     }
+}
+
+TEST(plan, what_is_chosen_fits_the_shared_memory_of_the_device) {
+    for (const element type : {element::float16, element::bfloat16}) {
+        for (const index_t dim : {64, 96, 128, 192, 256}) {
+            for (const auto kind : {cuda_kernel::automatic, cuda_kernel::portable, cuda_kernel::decode}) {
+                call_facts call = aligned(type);
+                call.forced = kind;
+                EXPECT_LE(choose(square(1024, dim), call, small).chosen->shared_bytes, small.shared_bytes) << dim;
+            }
+        }
+    }
+    // Where no kernel fits, the call is refused.
+    EXPECT_THROW((void)choose(square(1024, 64), aligned(), {86, 84, 16 * 1024}), unsupported);
 }
 
 TEST(plan, hopper_gets_its_own_kernel_where_it_can) {

@@ -56,13 +56,14 @@ namespace walk {
 // c·(d + e); traffic.hpp has both in closed form.
 
 /// One row tile against the keys it sees, left to right. A row tile that sees none is opened and closed: its rows get
-/// out = 0, lse = -inf.
+/// out = 0, lse = -inf. `plan` is a schedule, or what a machine has made of one: key_range, rows and next_key_tile are asked,
+/// and a key tile has an `index` and a visit `due`.
 PANTILE_WALK
-template <class M>
-PANTILE_WALK_FN constexpr void forward(M& machine, const schedule& plan, index_t row_tile_index) {
-    const span range = plan.key_range(row_tile_index);
+template <class M, class Schedule>
+PANTILE_WALK_FN constexpr void forward(M& machine, const Schedule& plan, index_t row_tile_index) {
+    const auto range = plan.key_range(row_tile_index);
     machine.open(row_tile{plan.rows(row_tile_index), row_tile_index, visit::full});
-    key_tile current = plan.next_key_tile(row_tile_index, range.begin, range);
+    auto current = plan.next_key_tile(row_tile_index, range.begin, range);
     if (current.due != visit::skip) machine.fetch_key(current);
     while (current.due != visit::skip) {
         machine.fetch_value(current);
@@ -71,7 +72,7 @@ PANTILE_WALK_FN constexpr void forward(M& machine, const schedule& plan, index_t
         } else {
             machine.score(current, partial_tile{});
         }
-        const key_tile next = plan.next_key_tile(row_tile_index, current.index + 1, range);
+        const auto next = plan.next_key_tile(row_tile_index, current.index + 1, range);
         if (next.due != visit::skip) machine.fetch_key(next);
         machine.accumulate(current);
         current = next;

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "kernel_half.cuh"
+#include "kernels.hpp"
+#include "launch_portable.cuh"
+#include "status.hpp"
+
+namespace pantile::cuda {
+
+template <class T, class tile>
+void launch_half(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
+    constexpr float slack = 8.0F; // P stays below 2^8, which fp16 holds; a partial result's max is the maximum itself
+    const half_constants constants{score_scale<float>::of(a.shape.scale), a.kind == out_kind::partial ? 0.0F : slack,
+                                   a.vectors && a.shape.head_dim == tile::dim && a.shape.value_dim == tile::dim};
+    const index_t items = core::ceil_div(a.shape.q_len, tile::rows) * a.shape.batch * a.shape.q_heads;
+    const auto function = half_kernel<T, tile>;
+    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, tile::shared_bytes),
+          "cudaFuncSetAttribute(portable kernel, shared memory)");
+    const dim3 grid(static_cast<unsigned>(items), static_cast<unsigned>(a.tiles.key_splits));
+    function<<<grid, tile::threads, tile::shared_bytes, stream>>>(a, constants);
+    check(cudaGetLastError(), "launch of the portable kernel");
+}
+
+/// fp16 or bf16 with many query rows; `sizes` of half_tile from the head dim on.
+template <class T, int... sizes>
+constexpr kernel rows_entry() {
+    using tile = half_tile<T, sizes...>;
+    return {cuda_kernel::portable,
+            element_of<T>,
+            tile::dim,
+            tile::dim,
+            tile::rows,
+            tile::keys,
+            tile::threads,
+            tile::resident,
+            tile::shared_bytes,
+            &launch_half<T, tile>};
+}
+
+} // namespace pantile::cuda
