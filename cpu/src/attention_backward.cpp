@@ -21,7 +21,7 @@ struct prepared_backward {
     index_t number_bytes = 4; // of compute precision
     index_t threads = 1;
     index_t scratch_bytes = 0; // a thread
-    index_t shared_bytes = 0;  // dQ partials
+    index_t shared_bytes = 0;  // by all threads, see shared_layout
 
     /// Second phase: (batch, query head, panel of rows).
     [[nodiscard]] index_t panels() const {
@@ -55,16 +55,17 @@ tile_plan choose_backward_plan(const core::problem& p, const backward::kernels& 
 }
 
 /// Chunks of keys by shape alone: enough work items for many threads where heads are few, each chunk long enough to be
-/// worth its partial of dQ. `requested` (options.plan's key_splits) goes first.
+/// worth its partial of dQ, which is zeroed, read and written once more. `requested` (options.plan's key_splits) goes first.
 void cut_keys(backward::call& c, index_t requested) {
     constexpr index_t wanted_items = 16;
+    constexpr index_t most_chunks = 8;
     constexpr index_t least_keys = 512;
     const core::problem& p = c.problem;
     const index_t keys = core::max(p.k_len, 1);
     const index_t heads = core::max(p.batch * p.kv_heads, 1);
-    const index_t chunks = requested > 0
-                               ? core::min(requested, keys)
-                               : core::clamp(core::ceil_div(wanted_items, heads), 1, core::max(keys / least_keys, 1));
+    const index_t chunks = requested > 0 ? core::min(requested, keys)
+                                         : core::clamp(core::ceil_div(wanted_items, heads), 1,
+                                                       core::clamp(keys / least_keys, 1, most_chunks));
     // Whole strips a chunk, so that no strip is cut short in the middle.
     c.chunk_keys = core::round_up(core::ceil_div(keys, chunks), core::min(c.plan.key_tile, backward::strip_keys));
     c.key_chunks = core::ceil_div(keys, c.chunk_keys);
@@ -85,16 +86,16 @@ prepared_backward prepare_backward(const core::problem& p, element type, const o
     const index_t wanted = o.threads > 0 ? o.threads : omp_get_max_threads();
     r.threads = core::clamp(r.call.work_items(), 1, wanted);
     r.scratch_bytes = r.code->scratch_bytes(r.call);
-    const index_t rows = core::round_up(p.q_len, r.code->panel_rows);
-    if (r.call.key_chunks > 1) {
-        r.shared_bytes = r.call.key_chunks * p.batch * p.q_heads * rows * p.head_dim * r.number_bytes;
-    }
+    r.shared_bytes = r.code->shared_bytes(r.call);
     return r;
 }
 
 void run(prepared_backward& r, std::span<std::byte> given_workspace) {
     const workspace memory(given_workspace, r.threads, r.scratch_bytes, r.shared_bytes);
-    r.call.dq_partials = memory.shared();
+    r.call.shared = memory.shared();
+    if (r.call.key_chunks > 1) {
+        parallel_for(r.panels(), r.threads, [&](index_t i, index_t) { r.code->prepare(r.call, i); });
+    }
     parallel_for(r.call.work_items(), r.threads,
                  [&](index_t i, index_t thread) { r.code->run(r.call, i, memory.of_thread(thread)); });
     if (r.call.key_chunks == 1) return;

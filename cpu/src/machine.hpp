@@ -104,7 +104,7 @@ class tile_machine : public row_tile_machine<V> {
         ot_ = memory.template take<T>(rows * p.value_dim);
         k_copy_ = in_place(call_.k) ? nullptr : memory.template take<T>(keys * copy_stride(p.head_dim));
         // P·V walks down the keys once for every few dims.
-        const bool v_in_place = in_place(call_.v) && !rows_far_apart<T>(call_.v.stride[2]);
+        const bool v_in_place = in_place(call_.v) && !rows_far_apart(call_.v.stride[2], sizeof(T));
         v_copy_ = v_in_place ? nullptr : memory.template take<T>(keys * copy_stride(p.value_dim));
         return memory.used();
     }

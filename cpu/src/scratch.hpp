@@ -4,11 +4,27 @@
 
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <span>
 
 #include <pantile/core/macros.hpp>
 
 namespace pantile::cpu {
+
+/// One block of memory that grows with what is asked of it.
+class scratch_block {
+  public:
+    static constexpr index_t alignment = 64;
+    /// At least `bytes`, of any content.
+    [[nodiscard]] std::byte* at_least(index_t bytes);
+
+  private:
+    struct aligned_delete {
+        void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{alignment}); }
+    };
+    std::unique_ptr<std::byte, aligned_delete> memory_;
+    index_t size_ = 0;
+};
 
 /// At least `bytes` of memory that belong to the calling thread, aligned to 64 bytes. Kept until the thread ends and
 /// handed out again by the next call, so that short problems do not pay for allocation. Contents are arbitrary.
@@ -30,8 +46,9 @@ class workspace {
     [[nodiscard]] static index_t bytes(index_t threads, index_t bytes_a_thread, index_t shared_bytes);
 
   private:
-    std::unique_ptr<std::byte[]> own_; // large scratch of this call alone
-    std::byte* given_ = nullptr;       // aligned; null: the threads' kept scratch
+    scratch_block own_; // large scratch of this call alone
+    scratch_block own_shared_;
+    std::byte* given_ = nullptr; // all threads' scratch; null: each has its own, kept
     std::byte* shared_ = nullptr;
     index_t bytes_a_thread_ = 0;
 };

@@ -28,6 +28,13 @@ PANTILE_INLINE inline void with_elements(void* data, element type, F&& f) {
     }
 }
 
+/// Rows a page or more apart, as with many heads side by side: each lies in a page, and often in a cache set, of its own.
+/// Products that walk down such rows more than once take a copy of them.
+PANTILE_FN bool rows_far_apart(index_t row_stride, index_t number_bytes) {
+    constexpr index_t page = 4096;
+    return row_stride * number_bytes >= page || row_stride * number_bytes <= -page;
+}
+
 /// A (batch, heads, length, dim) tensor of any element type; strides in elements.
 struct tensor_ref {
     void* data = nullptr;

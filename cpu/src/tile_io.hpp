@@ -16,15 +16,6 @@ struct matrix_ref {
     index_t col_stride = 0;
 };
 
-/// Rows a page or more apart, as with many heads side by side: each lies in a page, and often in a cache set, of its own.
-/// Products that walk down such rows more than once take a copy of them.
-template <class T>
-PANTILE_INLINE inline bool rows_far_apart(index_t row_stride) {
-    constexpr index_t page = 4096;
-    return row_stride * static_cast<index_t>(sizeof(T)) >= page ||
-           row_stride * static_cast<index_t>(sizeof(T)) <= -page;
-}
-
 template <class T>
 PANTILE_INLINE inline matrix_ref matrix_of(const tensor_ref& t, index_t batch, index_t head, index_t first_row) {
     matrix_ref m{t.data, t.type, t.stride[2], t.stride[3]};

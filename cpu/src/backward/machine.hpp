@@ -56,7 +56,7 @@ class machine {
 
   public:
     PANTILE_INLINE machine(Source& source, const head_data<T>& head, const core::problem& p, const core::band& band,
-                           const scratch_layout& layout, index_t row_tile, T* p_tile, T* ds_tile)
+                           const head_layout& layout, index_t row_tile, T* p_tile, T* ds_tile)
         : source_(source), head_(head), band_(band), layout_(layout), head_dim_(p.head_dim), value_dim_(p.value_dim),
           row_tile_(row_tile), p_(p_tile), ds_(ds_tile), scale2_(static_cast<T>(p.scale * core::log2_e)) {}
 
@@ -235,7 +235,7 @@ class machine {
     Source& source_;
     head_data<T> head_;
     core::band band_;
-    scratch_layout layout_;
+    head_layout layout_;
     index_t head_dim_;
     index_t value_dim_;
     index_t row_tile_;
