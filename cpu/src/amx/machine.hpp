@@ -1,27 +1,26 @@
 /// \file
 /// The forward walk's machine for bf16 on a matrix unit, queries along the tiles' columns.
 ///
-/// A row tile (up to 1024 queries) is cut into panels of 32 queries, a key tile (up to 384 keys) into blocks of 32 keys and
-/// parts of 4 blocks; groups of 2 panels go through the tile part by part (visits.hpp). As in cpu/src/machine.hpp,
-/// Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is vertical. Both products are
-/// blocks of 2 × 2 tiles of 16 × 16: four loads of 1 KiB serve four tile products.
+/// A row tile (up to 1024 queries) is cut into panels of 32 queries, a key tile (up to 384 keys) into blocks of 32 keys. As in
+/// cpu/src/machine.hpp, Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is vertical. Both
+/// products are blocks of 2 × 2 tiles of 16 × 16: four loads of 1 KiB serve four tile products.
 ///
 ///     product     first operand, tile [16][32]       second operand, tile [16 pairs][16]{even, odd}
-///     Sᵀ = K·Qᵀ   K rows                             Q, dims in pairs: packed once a row tile
+///     Sᵀ = K·Qᵀ   K rows: copied once a key tile     Q, dims in pairs: packed once a row tile
 ///     Oᵀ = Vᵀ·P   Vᵀ rows: packed once a key tile    P, keys in pairs: written by the exponentials
 ///
-/// The matrix unit and the vector units are to work at the same time: while the exponentials of visit u are taken, step by
-/// step, the matrix unit finishes P·V of visit u - 1 and then starts the scores of visit u + 1, which take the memory that P
-/// of visit u - 1 has left.
+/// Every operand tile is 1 KiB in one piece. The matrix unit and the vector units are to work at the same time: while the
+/// exponentials of panel u are taken, step by step, the matrix unit finishes P·V of panel u - 1 and then starts the scores of
+/// panel u + 1, in the memory that those of u - 1 have left.
 ///
 ///     vectors        exp 0           exp 1           exp 2
 ///     matrix unit    S 1             P·V 0, S 2      P·V 1, S 3      …
 ///
-/// Sizes in bytes, row tile of r queries, key tile of c keys, part of w keys, head dim d, value dim e:
-///     Q 2·r·d, O 4·r·e, K 2·c·d, V 2·c·e     L2; of a group, Q 2·64·d and O 4·64·e
-///     scores of two visits 2 · 4·32·w        L1: 32 KiB
-/// A visit does 64·w·(d + e) FLOP, w·(d + e)/16 clocks of the matrix unit at its peak, and takes 32·w exponentials. From L2
-/// it moves w·(d + e) bytes of K and V, which two panels share, and of Q and O what L1 has lost since the part before.
+/// Sizes in bytes, row tile of r queries, key tile of c keys, head dim d, value dim e, all in L2 (1.1 MB with d = e = 128):
+///     Q 2·r·d, O 4·r·e, K 2·c·d, V 2·c·e
+///     scores of two panels 2 · 4·32·c, their P 2 · 2·32·c
+/// A panel does 64·c·(d + e) FLOP, c·(d + e)/16 clocks of the matrix unit at its peak, and takes 32·c exponentials. From L2 it
+/// moves 2·c·(d + e) bytes of K and V, 4·64·c of scores and P, and 8·32·e of O.
 ///
 /// P is rounded to bf16 for the product with V, as every matrix-unit code does; the row sum adds the unrounded P, so that
 /// the log-sum-exp keeps the precision of fp32. The unit takes subnormal inputs as zero.
@@ -68,13 +67,18 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
 
     /// Rows that no query of the row tile sees are never read; zeros stand for them.
     void fetch_key(const core::key_tile& t) {
+        const index_t dim = call_.problem.head_dim;
+        const bool in_place = k_.col_stride == 1 && dim == head_pad_;
         for (index_t j = 0; j < core::round_up(t.keys.size(), block_keys); ++j) {
-            bfloat16* to = kt_ + j * head_pad_;
+            const bfloat16* row = zeros_;
             if (is_seen(t, j)) {
-                copy_row<V>(k_, t.keys.begin + j, call_.problem.head_dim, to, head_pad_);
-            } else {
-                std::memcpy(static_cast<void*>(to), zeros_, static_cast<std::size_t>(head_pad_) * sizeof(bfloat16));
+                row = static_cast<const bfloat16*>(k_.data) + (t.keys.begin + j) * k_.row_stride;
+                if (!in_place) {
+                    copy_row<V>(k_, t.keys.begin + j, dim, staging_, head_pad_);
+                    row = staging_;
+                }
             }
+            put_row(row, head_pad_, j % 16, kt_ + j / 16 * 16 * head_pad_);
         }
     }
     void fetch_value(const core::key_tile& t) {
@@ -120,7 +124,8 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
         const index_t keys = core::round_up(core::min(call_.plan.key_tile, core::max(p.k_len, 1)), block_keys);
         const index_t pad = core::max(head_pad_, value_pad_);
         arena memory(scratch);
-        scores_ = memory.template take<float>(core::min(keys, part_blocks * block_keys) * score_stride);
+        scores_ = memory.template take<float>(keys * score_stride);
+        for (bfloat16*& p : p_) p = memory.template take<bfloat16>(keys * panel_rows);
         for (float*& block : product_) block = memory.template take<float>(32 * panel_rows);
         for (float*& factor : factor_) factor = memory.template take<float>(panel_rows);
         this->take_state(memory, panel_rows, rows);
@@ -171,6 +176,7 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
         const auto next = [&]() PANTILE_INLINE {
             panel_visit v = order.next();
             v.scores = scores_ + turn % 2 * panel_rows;
+            v.p = p_[turn % 2];
             v.factor = factor_[turn++ % 2];
             return v;
         };
@@ -185,8 +191,8 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
             const panel_visit after = next();
             // A few steps stay for the end: they cover the wait for the last block of scores.
             const index_t slots = (value_slots(before) + score_slots(after)) * 17 / 16 + 4;
-            exponentials<Unit> work(now.block(now.first), now.blocks() * block_keys / 2, exponent_scale_, reference_,
-                                    slots);
+            exponentials<Unit> work(now.scores_of(now.first), now.p_of(now.first), now.blocks(), exponent_scale_,
+                                    reference_, slots);
             if (before.any()) values(before, work);
             if (after.any()) scores(t, after, work);
             work.finish(tile_sum_);
@@ -207,7 +213,6 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
     PANTILE_INLINE void scores(const core::key_tile& t, const panel_visit& v, Work& work) {
         unroll<vectors>([&](auto i) PANTILE_INLINE { softmax::start().max.store_aligned(tile_max_ + i * n); });
         const bfloat16* q = q_panel(v.panel);
-        const index_t k_stride = head_pad_ * 2;
         for (index_t b = v.first; b < v.last; ++b) {
             const bfloat16* k = kt_ + b * block_keys * head_pad_;
             unit_.template zero<0>();
@@ -215,14 +220,14 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
             unit_.template zero<2>();
             unit_.template zero<3>();
             for (index_t x = 0; x < head_pad_; x += 32) {
-                unit_.template load<4>(k + x, k_stride);
+                unit_.template load<4>(k + x * 16, 64);
                 unit_.template load<6>(q + x * 16, 64);
                 unit_.template dot<0, 4, 6>();
                 work.advance();
                 unit_.template load<7>(q + (head_pad_ + x) * 16, 64);
                 unit_.template dot<1, 4, 7>();
                 work.advance();
-                unit_.template load<5>(k + 16 * head_pad_ + x, k_stride);
+                unit_.template load<5>(k + (head_pad_ + x) * 16, 64);
                 unit_.template dot<2, 5, 6>();
                 work.advance();
                 unit_.template dot<3, 5, 7>();
@@ -230,7 +235,7 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
             }
             // Before the stores: these loads would wait for them, by the address rule that score_stride names.
             if (b > v.first) fold_maxima(t, v, b - 1);
-            store_tiles<2>(v.block(b), score_stride);
+            store_tiles<2>(v.scores_of(b), score_stride);
         }
     }
 
@@ -258,13 +263,13 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
             unit_.template zero<3>();
         }
         for (index_t b = v.first; b < v.last; ++b) {
-            const float* p = v.block(b);
+            const bfloat16* p = v.p_of(b);
             const bfloat16* values = vt_ + (b * value_pad_ + x * 16) * block_keys;
             unit_.template load<4>(values, 64);
-            unit_.template load<6>(p, 2 * score_stride * 4);
+            unit_.template load<6>(p, 64);
             unit_.template dot<0, 4, 6>();
             work.advance();
-            unit_.template load<7>(p + 16, 2 * score_stride * 4);
+            unit_.template load<7>(p + tile_numbers, 64);
             unit_.template dot<1, 4, 7>();
             work.advance();
             if constexpr (rows == 2) {
@@ -309,7 +314,7 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
         const index_t begin = t.keys.begin + b * block_keys;
         const index_t end = begin + block_keys;
         const bool whole = end <= t.keys.end && mask_.lo(mine.end - 1) <= begin && mask_.hi(mine.begin) >= end;
-        float* row = v.block(b);
+        float* row = v.scores_of(b);
         if (!whole) {
             this->template note_visible_keys<vectors>(mine.begin, t.keys.begin, t.keys.size());
             hide(row, b * block_keys);
@@ -349,9 +354,10 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
     index_t panels_ = 0;
 
     float* scores_ = nullptr;     // of two panels, see score_stride
+    bfloat16* p_[2] = {};         // of a panel, see panel_visit
     float* factor_[2] = {};       // [query] of a panel, as the next ones
     float* product_[2] = {};      // [32 dims][query]
-    bfloat16* kt_ = nullptr;      // [key][head_pad]
+    bfloat16* kt_ = nullptr;      // 16 keys' [32 dims of head_pad][key][dim] after the other
     bfloat16* vt_ = nullptr;      // a block's [dim][pair of keys]{even, odd} after the other
     bfloat16* qt_ = nullptr;      // 16 rows' [pair of dims][query]{even, odd} after the other
     float* ot_ = nullptr;         // a panel's [dim][query] after the other

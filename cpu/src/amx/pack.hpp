@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "../tile_io.hpp"
+#include "panel.hpp"
 
 namespace pantile::cpu::amx {
 
@@ -19,6 +20,14 @@ void copy_row(const matrix_ref& from, index_t row, index_t dim, bfloat16* to, in
         for (index_t x = 0; x < dim; ++x) to[x] = p[x * from.col_stride];
     }
     std::memset(static_cast<void*>(to + dim), 0, static_cast<std::size_t>(padded - dim) * sizeof(bfloat16));
+}
+
+/// A row of `dim` numbers as row `place` of first operands: 32 numbers in each, a tile's 16 rows one after the other. `dim`
+/// is a multiple of 32.
+PANTILE_INLINE inline void put_row(const bfloat16* row, index_t dim, index_t place, bfloat16* tiles) {
+    for (index_t x = 0; x < dim; x += 32) {
+        std::memcpy(static_cast<void*>(tiles + x / 32 * tile_numbers + place * 32), row + x, 64);
+    }
 }
 
 /// 16 rows of `dim` numbers, 32 at a time, become a second operand: to[pair of columns][row]{even, odd}. A transpose of

@@ -6,11 +6,9 @@
 
 namespace pantile::cpu::amx {
 
-inline constexpr int panel_rows = 32; ///< queries of a panel: two tiles side by side
-inline constexpr int block_keys = 32; ///< keys of a block of scores: two tiles, and the length of one P·V product
-
-inline constexpr index_t part_blocks = 4;  ///< blocks that a panel takes at once: their scores stay in L1
-inline constexpr index_t group_panels = 2; ///< panels that go through a key tile together: their O stays near
+inline constexpr int tile_numbers = 512; ///< bf16 numbers of an operand tile: 16 rows of 64 bytes, one after the other
+inline constexpr int panel_rows = 32;    ///< queries of a panel: two tiles side by side
+inline constexpr int block_keys = 32;    ///< keys of a block of scores: two tiles, and the length of one P·V product
 
 /// Floats from a key's scores to the next key's. The scores of two panels lie interleaved, 128 bytes of one, 128 bytes of
 /// the other: their addresses then differ modulo 4 KiB, and a load from one panel's scores is never taken for a load from
