@@ -48,6 +48,7 @@ struct forward_arguments {
     out_kind kind = out_kind::same;
     bool vectors = false;     ///< q, k, v: base, strides and dims are multiples of 16 bytes
     bool out_vectors = false; ///< the same of out
+    bool out_boxes = false;   ///< and the copy engine can write it: its strides are positive
 };
 
 } // namespace pantile::cuda

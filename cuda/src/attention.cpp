@@ -228,6 +228,7 @@ void forward(device_view<const T> q, device_view<const T> k, device_view<const T
     a.out_layout = layout_of(outputs[0]);
     a.kind = std::is_same_v<T, Out> ? out_kind::same : out_kind::wide;
     a.out_vectors = in_vectors(outputs[0]);
+    a.out_boxes = a.kind == out_kind::same && a.out_vectors && !repeats(outputs[0]);
     if (lse != nullptr) {
         a.lse = lse->data;
         a.lse_layout = layout_of(outputs[1]);

@@ -6,6 +6,10 @@
 
 namespace pantile::cuda {
 
+/// What a launch asks for: the runtime's base may miss the tiles' alignment.
+template <class tile>
+constexpr int sm90_shared_bytes = static_cast<int>(sizeof(sm90_shared<tile>)) + tile_alignment;
+
 template <class T, class tile>
 void launch_sm90(const forward_arguments& a, int multiprocessors, cudaStream_t stream) {
     constexpr element type = std::is_same_v<T, __half> ? element::float16 : element::bfloat16;
@@ -16,20 +20,24 @@ void launch_sm90(const forward_arguments& a, int multiprocessors, cudaStream_t s
         make_tensor_map(a.k, type, p.batch, p.kv_heads, p.k_len, p.head_dim, a.k_layout, tile::keys);
     const CUtensorMap v_map =
         make_tensor_map(a.v, type, p.batch, p.kv_heads, p.k_len, p.value_dim, a.v_layout, tile::keys);
-    const index_t items = core::ceil_div(p.q_len, tile::rows) * p.batch * p.q_heads;
+    CUtensorMap o_map{};
+    if (tile::stages_out && a.out_boxes) {
+        o_map = make_tensor_map(a.out, type, p.batch, p.q_heads, p.q_len, p.value_dim, a.out_layout, warp_rows);
+    }
+    const work_order order = work_order::of(p, core::ceil_div(p.q_len, tile::rows), a.tail, multiprocessors);
     const auto function = sm90_kernel<T, tile>;
-    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, tile::shared_bytes),
+    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, sm90_shared_bytes<tile>),
           "cudaFuncSetAttribute(sm90 kernel, shared memory)");
-    const auto blocks = static_cast<unsigned>(core::min(items, multiprocessors));
-    function<<<blocks, tile::threads, tile::shared_bytes, stream>>>(a, q_map, k_map, v_map);
+    function<<<order.blocks, tile::threads, sm90_shared_bytes<tile>, stream>>>(a, order, q_map, k_map, v_map, o_map);
     check(cudaGetLastError(), "launch of the sm90 kernel");
 }
 
-template <class T, class tile>
+template <class T, sm90_shape shape>
 constexpr kernel sm90_entry() {
+    using tile = sm90_tile<shape>;
     constexpr element type = std::is_same_v<T, __half> ? element::float16 : element::bfloat16;
-    return {cuda_kernel::sm90, type,          tile::dim, tile::value_dim,    tile::rows,
-            tile::keys,        tile::threads, 1,         tile::shared_bytes, &launch_sm90<T, tile>};
+    return {cuda_kernel::sm90, type,          tile::dim, tile::value_dim,         tile::rows,
+            tile::keys,        tile::threads, 1,         sm90_shared_bytes<tile>, &launch_sm90<T, tile>};
 }
 
 } // namespace pantile::cuda

@@ -52,11 +52,10 @@ std::string sm90_objection(const core::problem& p, const call_facts& call, const
     return {};
 }
 
-/// Heads whose row tiles end the launch together, longest first: a few row tiles for every block that runs at a time, so
-/// that the ends even out. Without a mask row tiles are alike and no order helps.
-int tail_of(const core::problem& p, index_t heads, index_t row_tiles, index_t slots) {
+/// Heads whose row tiles end the launch together, longest first: `tiles_a_slot` row tiles for every block that runs at a
+/// time, so that the ends even out. Without a mask row tiles are alike and no order helps.
+int tail_of(const core::problem& p, index_t heads, index_t row_tiles, index_t slots, index_t tiles_a_slot = 3) {
     if (!hides(p) || heads == 0) return 1;
-    constexpr index_t tiles_a_slot = 3;
     return static_cast<int>(core::clamp(core::ceil_div(tiles_a_slot * slots, core::max(row_tiles, 1)), 1, heads));
 }
 
@@ -143,14 +142,19 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
     if (call.forced == cuda_kernel::decode || (call.forced == cuda_kernel::automatic && few_rows)) {
         return plan_portable(p, call, device, decode);
     }
-    // Few rows fill small row tiles better, and a short causal row tile is mostly diagonal: small ones waste less of it.
-    const kernel* hopper = smallest(cuda_kernel::sm90, call.type, p, device, p.q_len <= 1024);
+    // 128 or 256 rows leave a third of the large row tiles (192) empty, and a short causal row tile is mostly diagonal:
+    // small ones waste less of it.
+    const kernel* hopper = smallest(cuda_kernel::sm90, call.type, p, device, p.q_len <= (hides(p) ? 1024 : 256));
     if (call.forced != cuda_kernel::portable && objection.empty() && hopper != nullptr) {
-        const index_t items = p.batch * p.q_heads * core::ceil_div(p.q_len, hopper->rows);
+        const index_t heads = p.batch * p.q_heads;
+        const index_t row_tiles = core::ceil_div(p.q_len, hopper->rows);
+        const index_t items = heads * row_tiles;
         forward_plan plan;
         plan.chosen = hopper;
         plan.tiles = {hopper->rows, hopper->keys, 1};
-        plan.tail = tail_of(p, p.batch * p.q_heads, core::ceil_div(p.q_len, hopper->rows), device.multiprocessors);
+        // In the tail the row tiles of a head run far apart, and K and V of many heads do not stay in L2. Short row tiles
+        // are bound by memory already: for them the tail is short.
+        plan.tail = tail_of(p, heads, row_tiles, device.multiprocessors, row_tiles <= 8 ? 1 : 3);
         plan.blocks = items;
         if (call.type == element::float32) return plan;
         plan.blocks = core::min(items, device.multiprocessors);

@@ -28,10 +28,10 @@ call_facts aligned(element type = element::bfloat16) {
     return call;
 }
 
-TEST(plan, every_kernel_fits_the_devices_it_is_for) {
+TEST(plan, every_kernel_fits_the_largest_device) {
     for (const auto& table : kernel_tables()) {
         for (const kernel& k : table) {
-            EXPECT_LE(k.shared_bytes, k.kind == cuda_kernel::sm90 ? h100.shared_bytes : a100.shared_bytes);
+            EXPECT_LE(k.shared_bytes, h100.shared_bytes);
             EXPECT_LE(k.threads, 1024);
             EXPECT_NE(k.launch, nullptr);
         }
@@ -46,6 +46,11 @@ TEST(plan, what_is_chosen_fits_the_shared_memory_of_the_device) {
                 call.forced = kind;
                 EXPECT_LE(choose(square(1024, dim), call, small).chosen->shared_bytes, small.shared_bytes) << dim;
             }
+        }
+    }
+    for (const element type : {element::float32, element::float64}) {
+        for (const index_t dim : {64, 96, 128, 192, 256}) {
+            EXPECT_LE(choose(square(1024, dim), aligned(type), a100).chosen->shared_bytes, a100.shared_bytes) << dim;
         }
     }
     // Where no kernel fits, the call is refused.
@@ -70,8 +75,10 @@ TEST(plan, hopper_gets_its_own_kernel_where_it_can) {
 }
 
 TEST(plan, short_rows_take_small_tiles) {
-    core::problem p = square(512, 64);
+    core::problem p = square(256, 64);
     EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 128);
+    p = square(512, 64);
+    EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 192);
     p.right = 0;
     EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 128);
     p.q_len = p.k_len = 8192;

@@ -8,6 +8,7 @@
 #include "ptx/mma.cuh"
 #include "ptx/wgmma.cuh"
 #include "ptx/wgmma_tf32.cuh"
+#include "sm90/store.cuh"
 #include "tensor_map.hpp"
 #include "tile/split_planes.cuh"
 #include "tile/store.cuh"
@@ -333,17 +334,18 @@ void expect_split_wgmma() {
             for (std::size_t n = 0; n < o.size(); ++n) o[n] += static_cast<double>(got_o[n]);
         }
     }
-    // Sums of up to 128 products below 25: one tf32 product a pair would be off by 0.002 and more.
+    // Sums of up to 128 products below 25, cut off at each of 16 steps: one tf32 product a pair would be off by 0.002 and
+    // more.
     for (int i = 0; i < 64; ++i) {
         for (int j = 0; j < 64; ++j) {
             double sum = 0;
             for (int k = 0; k < dim; ++k) sum += static_cast<double>(long_number(i, k)) * long_number(j + 3, k);
-            ASSERT_NEAR(s[static_cast<std::size_t>(i * 64 + j)], sum, 2e-4) << i << ' ' << j;
+            ASSERT_NEAR(s[static_cast<std::size_t>(i * 64 + j)], sum, 5e-4) << i << ' ' << j;
         }
         for (int x = 0; x < dim; ++x) {
             double sum = 0;
             for (int j = 0; j < 64; ++j) sum += static_cast<double>(long_number(i, j)) * long_number(j + 8, x);
-            ASSERT_NEAR(o[static_cast<std::size_t>(i * dim + x)], sum, 2e-4) << i << ' ' << x;
+            ASSERT_NEAR(o[static_cast<std::size_t>(i * dim + x)], sum, 5e-4) << i << ' ' << x;
         }
     }
 }
@@ -402,6 +404,52 @@ TEST(ptx, copy_engine_swizzles_and_fills_with_zeros) {
                     const auto place = static_cast<std::size_t>(bshd.place(1, 2, i) + x);
                     const float expected = inside ? static_cast<float>(numbers[place]) : 0.0F;
                     ASSERT_EQ(static_cast<float>(got[static_cast<std::size_t>(row * 64 + column)]), expected);
+                }
+            }
+        }
+    }
+}
+
+__host__ __device__ int out_number(int row, int column) { return 1 + (row * 131 + column) % 1021; }
+
+__global__ void store_kernel(const __grid_constant__ CUtensorMap map, int first_row, int head, int batch) {
+    __shared__ alignas(tile_alignment) char stage[tile_bytes(warp_rows, 128)];
+    const int lane = static_cast<int>(threadIdx.x);
+    float o[64];
+    for (int i = 0; i < 64; ++i) {
+        o[i] = 2.0F * static_cast<float>(out_number(lane / 4 + i / 2 % 2 * 8, i / 4 * 8 + lane % 4 * 2 + i % 2));
+    }
+    const row_state<float> state[2] = {{0.0F, 2.0F}, {0.0F, 2.0F}};
+    store_through_shared_memory<__half>(map, stage, o, state, first_row, head, batch);
+    if (lane == 0) ptx::wait_until_stores_are_read();
+}
+
+TEST(ptx, copy_engine_writes_a_warps_rows_and_nothing_beyond_the_tensor) {
+    PANTILE_NEEDS_DEVICE(90);
+    const index_t batch = 2;
+    const index_t heads = 3;
+    const index_t length = 50;
+    const index_t dim = 72;
+    const layout bshd = {length * heads * dim, dim, heads * dim};
+    for (const int first : {0, 16, 40, 48}) {
+        const on_gpu<__half> to(
+            std::vector<__half>(static_cast<std::size_t>(batch * heads * length * dim), __half(-1.0F)));
+        const CUtensorMap map =
+            make_tensor_map(to.data(), element::float16, batch, heads, length, dim, bshd, warp_rows);
+        store_kernel<<<1, 32>>>(map, first, 2, 1);
+        PANTILE_CUDA_OK(cudaDeviceSynchronize());
+        const auto got = to.values();
+        for (index_t b = 0; b < batch; ++b) {
+            for (index_t h = 0; h < heads; ++h) {
+                for (index_t i = 0; i < length; ++i) {
+                    for (index_t x = 0; x < dim; ++x) {
+                        const bool written = b == 1 && h == 2 && i >= first && i < first + warp_rows;
+                        const int expected =
+                            written ? out_number(static_cast<int>(i) - first, static_cast<int>(x)) : -1;
+                        ASSERT_EQ(static_cast<float>(got[static_cast<std::size_t>(bshd.place(b, h, i) + x)]),
+                                  static_cast<float>(expected))
+                            << first << ": " << b << ' ' << h << ' ' << i << ' ' << x;
+                    }
                 }
             }
         }

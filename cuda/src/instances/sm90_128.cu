@@ -1,11 +1,22 @@
 #include "../launch_sm90.cuh"
 
 namespace pantile::cuda {
+namespace {
+
+constexpr sm90_shape shape = {.dim = 128,
+                              .value_dim = 128,
+                              .keys = 128,
+                              .q_stages = 2,
+                              .joins_row_tiles = true,
+                              .takes_turns = false,
+                              .stages_out = true};
+
+} // namespace
 
 extern const kernel sm90_128[2];
 const kernel sm90_128[2] = {
-    sm90_entry<__half, sm90_tile<128, 128, 2, 2>>(),
-    sm90_entry<__nv_bfloat16, sm90_tile<128, 128, 2, 2>>(),
+    sm90_entry<__half, shape>(),
+    sm90_entry<__nv_bfloat16, shape>(),
 };
 
 } // namespace pantile::cuda

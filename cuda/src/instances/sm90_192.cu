@@ -1,14 +1,20 @@
 #include "../launch_sm90.cuh"
 
 namespace pantile::cuda {
+namespace {
+
+constexpr sm90_shape square = {.dim = 192, .value_dim = 192, .keys = 112};
+/// As multi-head latent attention has it.
+constexpr sm90_shape narrow_values = {.dim = 192, .value_dim = 128, .keys = 128};
+
+} // namespace
 
 extern const kernel sm90_192[4];
 const kernel sm90_192[4] = {
-    sm90_entry<__half, sm90_tile<192, 112, 2>>(),
-    sm90_entry<__nv_bfloat16, sm90_tile<192, 112, 2>>(),
-    // Value dim 128, as multi-head latent attention has it.
-    sm90_entry<__half, sm90_tile<192, 128, 2, 1, true, 128>>(),
-    sm90_entry<__nv_bfloat16, sm90_tile<192, 128, 2, 1, true, 128>>(),
+    sm90_entry<__half, square>(),
+    sm90_entry<__nv_bfloat16, square>(),
+    sm90_entry<__half, narrow_values>(),
+    sm90_entry<__nv_bfloat16, narrow_values>(),
 };
 
 } // namespace pantile::cuda

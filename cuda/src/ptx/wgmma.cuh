@@ -23,6 +23,15 @@ __device__ __forceinline__ void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 
+/// The same, but not before `sum`, which is never negative, has been computed. The assembler moves a wait in front of all
+/// that does not depend on it, so that work meant to run beside the matrix unit would run after it; a warp barrier whose
+/// mask depends on `sum` holds the wait back.
+template <int pending>
+__device__ __forceinline__ void wgmma_wait_behind(float sum) {
+    __syncwarp(sum < 0.0F ? 0xfffffffeU : 0xffffffffU);
+    wgmma_wait<pending>();
+}
+
 /// Tells the compiler that the matrix unit may read or write these registers here, so that it moves no use of them past.
 template <int n>
 __device__ __forceinline__ void pin(float (&r)[n]) {

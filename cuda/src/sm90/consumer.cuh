@@ -1,0 +1,309 @@
+#pragma once
+
+#include "../ptx/wgmma.cuh"
+#include "../tile/store.cuh"
+#include "fold.cuh"
+#include "shared.cuh"
+#include "store.cuh"
+
+namespace pantile::cuda {
+
+/// One warpgroup of consumers: 64 query rows, S = Q·Kᵀ and O += P·V on the matrix unit, P from registers. A thread holds two
+/// rows, 8 apart, of every accumulator tile (see tile/softmax.cuh).
+template <class T, class tile>
+class sm90_consumer {
+  public:
+    /// `group` is the warpgroup's number among the consumers.
+    __device__ __forceinline__ sm90_consumer(const forward_arguments& a, sm90_shared<tile>& shared,
+                                             const CUtensorMap& o_map, int group)
+        : a_(a), shared_(shared), o_map_(o_map), group_(group), scale_(score_scale<float>::of(a.shape.scale)),
+          slack_(a.kind == out_kind::partial ? 0.0F : 8.0F), // a partial result names its maximum
+          q_(low_word(k_major_descriptor(ptx::shared_address(shared.q[0]) + group * 64 * panel_row_bytes))),
+          k_(low_word(k_major_descriptor(ptx::shared_address(shared.k[0])))),
+          v_(low_word(mn_major_descriptor(ptx::shared_address(shared.v[0]), tile::keys))) {}
+
+    __device__ __forceinline__ void run() {
+        if (tile::takes_turns && group_ == tile::consumers - 1) pass_turn();
+        for (row_note at = peek_row(); at.batch >= 0; at = peek_row()) {
+            open(at);
+            if (at.sees_keys()) {
+                attend();
+            } else {
+                release(shared_.q_empty[q_ring_.stage]);
+                q_ring_.advance();
+                clear();
+                finish(row_);
+            }
+        }
+        if (tile::stages_out && lane() == 0) ptx::wait_until_stores_are_read();
+    }
+
+  private:
+    /// The row tile under way: where it stands, which keys this thread's two rows see, and their softmax.
+    struct open_row {
+        row_note at;
+        column_limits sees[2];
+        row_state<float> state[2];
+    };
+
+    __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x % 32); }
+    __device__ __forceinline__ static int warp() { return static_cast<int>(threadIdx.x / 32 % 4); }
+    __device__ __forceinline__ static void release(ptx::barrier& b) {
+        if (lane() == 0) ptx::arrive(b);
+    }
+
+    // ---------------------------------------------------------------------------------------------------- row tiles
+
+    /// Waits for the next row tile.
+    __device__ __forceinline__ row_note peek_row() {
+        ptx::wait(shared_.q_full[q_ring_.stage], q_ring_.parity);
+        return shared_.row[q_ring_.stage];
+    }
+    __device__ __forceinline__ void open(const row_note& at) {
+        row_.at = at;
+        const core::band mask = schedule_of<tile>(a_, at.batch).mask;
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const int i = first_row(at) + lane() / 4 + 8 * r;
+            row_.sees[r] = {static_cast<int>(mask.lo(i)), static_cast<int>(mask.hi(i))};
+            row_.state[r] = row_softmax<float>::start();
+        }
+    }
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (float& x : o_) x = 0.0F;
+    }
+    /// This warp's first row.
+    __device__ __forceinline__ int first_row(const row_note& at) const {
+        return at.row_tile * tile::rows + group_ * 64 + warp() * warp_rows;
+    }
+
+    /// Normalises and stores O, which belongs to `row`.
+    __device__ __forceinline__ void finish(open_row& row) {
+        reduce_rows(row.state);
+        const bool staged = tile::stages_out && a_.out_boxes;
+        if constexpr (tile::stages_out) {
+            if (staged) {
+                store_through_shared_memory<T>(o_map_, shared_.o[4 * group_ + warp()], o_, row.state, first_row(row.at),
+                                               row.at.head, row.at.batch);
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const index_t i = first_row(row.at) + lane() / 4 + 8 * r;
+            if (!staged) {
+                finish_row<T, false>(a_, row.at.batch, row.at.head, core::min(i, a_.shape.q_len - 1), 0, o_, 0, r,
+                                     row.state[r], i < a_.shape.q_len);
+            } else if (a_.lse != nullptr && lane() % 4 == 0 && i < a_.shape.q_len) {
+                static_cast<float*>(a_.lse)[a_.lse_layout.place(row.at.batch, row.at.head, i)] =
+                    core::finish_lse(row.state[r]);
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- matrix products
+
+    // Turns: group g waits at named barrier 1 + g for the group before it.
+    __device__ __forceinline__ void await_turn() const {
+        if constexpr (tile::takes_turns) {
+            if (group_ == 0) ptx::named_sync<1, 256>();
+            if (group_ == 1) ptx::named_sync<2, 256>();
+            if (group_ == 2) ptx::named_sync<3, 256>();
+        }
+    }
+    __device__ __forceinline__ void pass_turn() const {
+        if constexpr (tile::takes_turns) {
+            if (group_ == tile::consumers - 1) ptx::named_arrive<1, 256>();
+            if (group_ == 0) ptx::named_arrive<2, 256>();
+            if (group_ == 1 && tile::consumers == 3) ptx::named_arrive<3, 256>();
+        }
+    }
+
+    /// The descriptor with this low word: only addresses differ. The shuffle tells the compiler that all lanes hold the same,
+    /// so that it computes the descriptors of a tile in uniform registers, where the matrix unit takes them from.
+    __device__ __forceinline__ static std::uint32_t low_word(std::uint64_t descriptor) {
+        return static_cast<std::uint32_t>(descriptor);
+    }
+    __device__ __forceinline__ static std::uint32_t uniform(std::uint32_t low) {
+        return __shfl_sync(0xffffffffU, low, 0);
+    }
+    __device__ __forceinline__ static std::uint64_t whole(std::uint32_t low) {
+        return k_major_descriptor(0) >> 32 << 32 | low;
+    }
+
+    /// Issues S = Q·Kᵀ with the K tile that has come.
+    __device__ __forceinline__ void issue_scores() {
+        ptx::pin(s_);
+        ptx::wgmma_fence();
+        const std::uint32_t q = uniform(q_ + q_ring_.stage * (tile::q_bytes >> 4));
+        const std::uint32_t k = uniform(k_ + k_ring_.stage * (tile::k_bytes >> 4));
+#pragma unroll
+        for (int x = 0; x < tile::dim / 16; ++x) {
+            const int column = x % 4 * 32 >> 4;
+            ptx::wgmma<T, tile::keys>::ss(s_, whole(q + (x / 4 * (tile::rows * panel_row_bytes >> 4) + column)),
+                                          whole(k + (x / 4 * (tile::keys * panel_row_bytes >> 4) + column)), x != 0);
+        }
+        ptx::wgmma_commit();
+    }
+
+    /// Issues O += P·V with the V tile that has come.
+    __device__ __forceinline__ void issue_values() {
+        ptx::pin(o_);
+        ptx::wgmma_fence();
+        const std::uint32_t v = uniform(v_ + v_ring_.stage * (tile::v_bytes >> 4));
+#pragma unroll
+        for (int x = 0; x < tile::keys / 16; ++x) {
+            ptx::wgmma<T, tile::value_dim>::rs(o_, p_ + 4 * x, whole(v + x * (16 * panel_row_bytes >> 4)), 1);
+        }
+        ptx::wgmma_commit();
+    }
+
+    // ------------------------------------------------------------------------------------------------------ softmax
+
+    /// S of a tile has come: hide, fold, and leave the probabilities in s_.
+    __device__ __forceinline__ void fold_scores(const key_note& note) {
+        if ((note.flags & key_note::partial) != 0 || scale_.sign != 1.0F) {
+#pragma unroll
+            for (float& x : s_) x *= scale_.sign;
+            const column_limits limits[2] = {{row_.sees[0].begin - note.first, row_.sees[0].end - note.first},
+                                             {row_.sees[1].begin - note.first, row_.sees[1].end - note.first}};
+            hide(s_, limits);
+        }
+        fold_lazily(s_, row_.state, factor_, scale_.scale, slack_);
+    }
+
+    __device__ __forceinline__ void pack_probabilities() {
+#pragma unroll
+        for (int i = 0; i < tile::keys / 4; ++i) p_[i] = ptx::pack<T>(s_[2 * i], s_[2 * i + 1]);
+    }
+
+    __device__ __forceinline__ void rescale() {
+        if (!__any_sync(0xffffffffU, factor_[0] != 1.0F || factor_[1] != 1.0F)) return;
+#pragma unroll
+        for (int i = 0; i < tile::value_dim / 2; ++i) o_[i] *= factor_[i / 2 % 2];
+    }
+
+    /// Zeroes the rows of V that no row of the tile sees: their probabilities are 0, but 0 times what lies there may not
+    /// be. Every consumer does it for itself, all write the same zeros: 16 rows of a panel at a time, 16 bytes a thread.
+    __device__ __forceinline__ void trim_values(const key_note& note) {
+        const int thread = static_cast<int>(threadIdx.x % 128);
+        const auto zero = [&](int from, int to) {
+            for (int row = from + thread / 8; row < to; row += 16) {
+#pragma unroll
+                for (int panel = 0; panel < tile::value_dim / panel_columns; ++panel) {
+                    char* at =
+                        shared_.v[v_ring_.stage] + (panel * tile::keys + row) * panel_row_bytes + thread % 8 * 16;
+                    *reinterpret_cast<uint4*>(at) = make_uint4(0, 0, 0, 0);
+                }
+            }
+        };
+        zero(0, row_.at.visible_begin - note.first);
+        zero(row_.at.visible_end - note.first, tile::keys);
+        ptx::fence_async_proxy();
+        if (group_ == 0) ptx::named_sync<4, 128>();
+        if (group_ == 1) ptx::named_sync<5, 128>();
+        if (group_ == 2) ptx::named_sync<6, 128>();
+    }
+
+    // ---------------------------------------------------------------------------------------------------- the loops
+
+    /// Row tiles against their key tiles, until one that sees no key, or none, follows.
+    __device__ __forceinline__ void attend() {
+        ptx::wait(shared_.k_full[k_ring_.stage], k_ring_.parity);
+        key_note note = shared_.key[k_ring_.stage];
+        issue_scores();
+        ptx::wgmma_wait<0>();
+        ptx::pin(s_);
+        keys_are_read(note);
+        fold_scores(note);
+        pack_probabilities();
+        clear();
+        for (;;) {
+            while ((note.flags & key_note::last) == 0) note = step<false>(note, {});
+            q_ring_.advance();
+            if constexpr (!tile::joins_row_tiles) break;
+            const row_note next = peek_row();
+            if (next.batch < 0 || !next.sees_keys()) break;
+            note = step<true>(note, next);
+        }
+        await_values(note);
+        issue_values();
+        ptx::wgmma_wait<0>();
+        ptx::pin(o_);
+        values_are_read();
+        finish(row_);
+    }
+
+    /// Issues Q·K of the next key tile and P·V of this one, `note`, and folds the scores of the first. With
+    /// `opens` the next key tile is the first of row tile `next_row`, and P·V the last of the row tile before. Returns the
+    /// next tile's note.
+    template <bool opens>
+    __device__ __forceinline__ key_note step(const key_note& note, const row_note& next_row) {
+        ptx::wait(shared_.k_full[k_ring_.stage], k_ring_.parity);
+        const key_note next = shared_.key[k_ring_.stage];
+        await_turn();
+        issue_scores();
+        await_values(note);
+        issue_values();
+        pass_turn();
+        ptx::wgmma_wait<1>();
+        ptx::pin(s_);
+        keys_are_read(next);
+        open_row done;
+        if constexpr (opens) {
+            done = row_;
+            open(next_row);
+        }
+        fold_scores(next);
+        if constexpr (tile::takes_turns) {
+            ptx::wgmma_wait<0>();
+        } else {
+            ptx::pin(s_);
+            ptx::wgmma_wait_behind<0>(row_.state[0].sum + row_.state[1].sum);
+        }
+        ptx::pin(o_);
+        values_are_read();
+        if constexpr (opens) {
+            finish(done);
+            clear();
+            pack_probabilities();
+        } else {
+            pack_probabilities(); // before the branch, so that it mixes with the exponentials
+            rescale();
+        }
+        return next;
+    }
+
+    /// Gives the K tile back, and with the last one Q.
+    __device__ __forceinline__ void keys_are_read(const key_note& note) {
+        release(shared_.k_empty[k_ring_.stage]);
+        if ((note.flags & key_note::last) != 0) release(shared_.q_empty[q_ring_.stage]);
+        k_ring_.advance();
+    }
+    __device__ __forceinline__ void await_values(const key_note& note) {
+        ptx::wait(shared_.v_full[v_ring_.stage], v_ring_.parity);
+        if ((note.flags & key_note::trim) != 0) trim_values(note);
+    }
+    __device__ __forceinline__ void values_are_read() {
+        release(shared_.v_empty[v_ring_.stage]);
+        v_ring_.advance();
+    }
+
+    const forward_arguments& a_;
+    sm90_shared<tile>& shared_;
+    const CUtensorMap& o_map_;
+    int group_;
+    score_scale<float> scale_;
+    float slack_;
+    std::uint32_t q_, k_, v_; ///< low words of the descriptors of this group's rows of Q, and of K and V, in stage 0
+    ring<tile::q_stages> q_ring_;
+    ring<tile::stages> k_ring_;
+    ring<tile::stages> v_ring_;
+    open_row row_;
+    float s_[tile::keys / 2];
+    float o_[tile::value_dim / 2];
+    std::uint32_t p_[tile::keys / 4];
+    float factor_[2]; ///< of O, from the last fold
+};
+
+} // namespace pantile::cuda
