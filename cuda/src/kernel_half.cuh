@@ -54,9 +54,9 @@ class half_machine {
         const std::uint32_t at = ptx::shared_address(tiles);
         const int l = lane();
         q_at_ = pinned(at + chunk_offset<tile::rows>(first_row() + l % 16, l / 16));
-        k_at_ = pinned(at + tile::k_at(0) + chunk_offset<tile::keys>(first_key() + l % 8 + l / 16 * 8, l / 8 % 2));
-        v_at_ = pinned(at + tile::v_at(0) + (chunk_offset<tile::keys>(l % 16, l / 16) ^ group() * 64));
-        to_ = pinned(at + tile::k_at(0) + chunk_offset<tile::keys>(copy_row(), copy_chunk()));
+        k_at_ = pinned(at + tile::k_at + chunk_offset<tile::keys>(first_key() + l % 8 + l / 16 * 8, l / 8 % 2));
+        v_at_ = pinned(at + tile::v_at + (chunk_offset<tile::keys>(l % 16, l / 16) ^ group() * 64));
+        to_ = pinned(at + tile::k_at + chunk_offset<tile::keys>(copy_row(), copy_chunk()));
     }
 
     /// Begins to bring Q near. Before the walk, and before the block knows its key tiles.
@@ -81,25 +81,27 @@ class half_machine {
         v_from_ = work_.v + first * a_.v_layout.row + copy_chunk() * 8;
     }
 
-    /// With two stages K and V of a tile travel together, one step ahead; with one, K travels during P·V of the tile before,
-    /// and V during Q·Kᵀ.
+    // One tile of K and one of V: K of the next tile travels during P·V of this one, and V during Q·Kᵀ. The copies are issued
+    // between those products (see copy_beside), so a fetch only says that they are due.
+
     __device__ __forceinline__ void fetch_key(const tile_run::tile& t) {
-        if constexpr (tile::stages == 1) {
-            if (t.index != work_.run.begin) arrive(); // V of the tile before has come, and its K is not needed any more
+        if (!first_) arrive(); // V has come, and all have read K of the tile before
+        copies_ = copies_whole(t);
+        if (!copies_) copy_bounded(t.index, true);
+        if (first_) { // there are no products before
+            copy_now(tile::k_at, k_from_, a_.k_layout.row);
+            ptx::copy_async_commit();
+            copies_ = false;
         }
-        copy(tile::k_at(0), k_from_, a_.k_layout.row, t);
-        if constexpr (tile::stages == 2) copy(tile::v_at(0), v_from_, a_.v_layout.row, t);
-        ptx::copy_async_commit();
-        key_under_way_ = true;
+        key_follows_ = true;
     }
 
     __device__ __forceinline__ void fetch_value(const tile_run::tile& t) {
-        arrive(); // K (and V) of this tile has come, and V (and K) of the tile before is not needed any more
-        if constexpr (tile::stages == 1) {
-            copy(tile::v_at(0), v_from_, a_.v_layout.row, t);
-            ptx::copy_async_commit();
-            key_under_way_ = false;
-        }
+        arrive(); // K has come, and all have read V of the tile before
+        copies_ = copies_whole(t);
+        if (!copies_) copy_bounded(t.index, false);
+        first_ = false;
+        key_follows_ = false;
     }
 
     template <class Tag>
@@ -109,7 +111,9 @@ class half_machine {
 #pragma unroll
             for (float& x : s_[m]) x = 0.0F;
         }
-        multiply_keys(stage_offset(t.index));
+        multiply_keys();
+        ptx::copy_async_commit();
+        copies_ = false;
         if constexpr (std::is_same_v<Tag, core::partial_tile>) {
             if (constants_.scale.sign != 1.0F) {
 #pragma unroll
@@ -122,17 +126,16 @@ class half_machine {
         }
     }
 
-    __device__ __forceinline__ void accumulate(const tile_run::tile& t) {
-        if constexpr (tile::stages == 1) {
-            if (!key_under_way_) arrive(); // the last V
-        }
+    __device__ __forceinline__ void accumulate(const tile_run::tile&) {
+        if (!key_follows_) arrive(); // the last V
         float reference[blocks][2];
         raise(reference);
         if constexpr (tile::sharers == 1) {
-            multiply_values(stage_offset(t.index), reference);
+            multiply_values(reference);
         } else {
-            multiply_shared_values(stage_offset(t.index), reference);
+            multiply_shared_values(reference);
         }
+        ptx::copy_async_commit();
     }
 
     __device__ __forceinline__ void close() {
@@ -159,7 +162,8 @@ class half_machine {
     static constexpr int row_chunks = tile::dim / 8;
     static constexpr int copy_chunks = row_chunks <= 8 ? 8 : row_chunks <= 16 ? 16 : 32;
     static constexpr int copy_step = tile::threads / copy_chunks;
-    static_assert(tile::keys % copy_step == 0);
+    static constexpr int copies = tile::keys / copy_step;
+    static_assert(tile::keys % (2 * copy_step) == 0);
 
     static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x % 32); }
     static __device__ __forceinline__ int warp() { return static_cast<int>(threadIdx.x / 32); }
@@ -175,9 +179,6 @@ class half_machine {
     static __device__ __forceinline__ std::uint32_t pinned(std::uint32_t x) {
         asm volatile("" : "+r"(x));
         return x;
-    }
-    static __device__ __forceinline__ std::uint32_t stage_offset(int t) {
-        return tile::stages == 1 ? 0U : static_cast<std::uint32_t>(t % 2 * (2 * tile::kv_bytes));
     }
     /// This thread's copies have come, and every other's: what is awaited may be read, and all have read what they awaited
     /// before.
@@ -196,53 +197,61 @@ class half_machine {
         return (at ^ (x % 4 * 32)) + x / 4 * (rows * panel_row_bytes) + block * (16 * panel_row_bytes);
     }
 
-    /// Begins to copy tile t of K or V to `offset` of its stage, and moves `from` to the next tile.
-    __device__ __forceinline__ void copy(int offset, const T*& from, index_t stride, const tile_run::tile& t) {
-        if (t.due == core::visit::full && constants_.whole) {
-            const std::uint32_t to = to_ + (offset - tile::k_at(0)) + stage_offset(t.index);
-            if (row_chunks == copy_chunks || copy_chunk() < row_chunks) {
-                const T* source = from;
-#pragma unroll
-                for (int i = 0; i < tile::keys / copy_step; ++i) {
-                    ptx::copy_async_16((to ^ ((i * copy_step & 7) << 4)) + i * copy_step * panel_row_bytes, source);
-                    source += copy_step * stride;
-                }
-            }
-        } else {
-            copy_bounded(offset, t.index);
-        }
-        from += tile::keys * stride;
+    /// Tile t is copied without looking at limits.
+    __device__ __forceinline__ bool copies_whole(const tile_run::tile& t) const {
+        return t.due == core::visit::full && constants_.whole;
     }
 
-    /// The same where rows or columns may be missing, or rows do not consist of 16-byte pieces. Rows of V that no row of the
-    /// tile sees become zeros.
-    __device__ __forceinline__ void copy_bounded(int offset, int t) {
-        const bool key = offset == tile::k_at(0);
+    /// Copies [begin, end) of this thread's column of the tile at `tile_at`, if copies_ says so. After the last, `from` is in
+    /// the next tile.
+    __device__ __forceinline__ void copy(int begin, int end, int tile_at, const T*& from, index_t stride) {
+        const bool wanted = copies_ && (row_chunks == copy_chunks || copy_chunk() < row_chunks);
+#pragma unroll
+        for (int n = 0; n < copies; ++n) {
+            if (n < begin || n >= end) continue;
+            const std::uint32_t to =
+                (to_ ^ ((n * copy_step & 7) << 4)) + (tile_at - tile::k_at) + n * copy_step * panel_row_bytes;
+            ptx::copy_async_16_if(wanted, to, from);
+            from += copy_step * stride;
+        }
+    }
+    __device__ __forceinline__ void copy_now(int tile_at, const T*& from, index_t stride) {
+        copy(0, copies, tile_at, from, stride);
+    }
+    /// Two copies beside the i-th of many products: one after the other at once, copies wait for each other's address
+    /// registers. (For d = 64, with fewer products a byte, at once is faster: all beside the first.)
+    __device__ __forceinline__ void copy_beside(int i, int tile_at, const T*& from, index_t stride) {
+        constexpr int together = tile::dim == 64 ? copies : 2;
+        copy(i * together, (i + 1) * together, tile_at, from, stride);
+    }
+
+    /// Tile t of K (or V) where rows or columns may be missing, or rows do not consist of 16-byte pieces. Rows of V that no
+    /// row of the tile sees become zeros.
+    __device__ __forceinline__ void copy_bounded(int t, bool key) {
         const index_t first = static_cast<index_t>(t) * tile::keys;
         const index_t stride = key ? a_.k_layout.row : a_.v_layout.row;
         const auto near = [first](index_t at) { return static_cast<int>(core::clamp(at - first, 0, tile::keys)); };
         load_tile<tile::keys, tile::dim, tile::threads>(
-            tiles_ + offset + stage_offset(t),
+            tiles_ + (key ? tile::k_at : tile::v_at),
             tile_source<T>{(key ? work_.k : work_.v) + first * stride, stride, key ? 0 : near(work_.visible.begin),
                            near(key ? work_.k_len : work_.visible.end),
                            static_cast<int>(key ? a_.shape.head_dim : a_.shape.value_dim), a_.vectors});
     }
 
     /// S += Q·Kᵀ, 16 columns of the head dim at a time. The operands of a product are on their way while the one before runs.
-    __device__ __forceinline__ void multiply_keys(std::uint32_t stage) {
+    __device__ __forceinline__ void multiply_keys() {
         constexpr int J = tile::keys_of_warp / 16;
         constexpr int X = tile::dim / 16;
-        const std::uint32_t k_at = k_at_ + stage;
         std::uint32_t a[2][blocks][4];
         std::uint32_t b[2][4]; // keys 0-7 and 8-15 of 16, columns 0-7 and 8-15 each
 #pragma unroll
         for (int m = 0; m < blocks; ++m) ptx::load_matrices(a[0][m], place<tile::rows>(q_at_, m, 0));
-        ptx::load_matrices(b[0], k_at);
+        ptx::load_matrices(b[0], k_at_);
 #pragma unroll
         for (int n = 0; n < X * J; ++n) {
             const int x = n / J;
             const int j = n % J;
-            if (n + 1 < X * J) ptx::load_matrices(b[(n + 1) % 2], place<tile::keys>(k_at, (n + 1) % J, (n + 1) / J));
+            if (n + 1 < X * J) ptx::load_matrices(b[(n + 1) % 2], place<tile::keys>(k_at_, (n + 1) % J, (n + 1) / J));
             if (x + 1 < X && j == core::max(J - 2, 0)) {
 #pragma unroll
                 for (int m = 0; m < blocks; ++m) {
@@ -254,6 +263,7 @@ class half_machine {
                 ptx::mma_16<T>(&s_[m][8 * j], a[x % 2][m], b[n % 2][0], b[n % 2][1]);
                 ptx::mma_16<T>(&s_[m][8 * j + 4], a[x % 2][m], b[n % 2][2], b[n % 2][3]);
             }
+            copy_beside(n, tile::v_at, v_from_, a_.v_layout.row);
         }
     }
 
@@ -287,10 +297,13 @@ class half_machine {
         float top[blocks][2];
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {
-            top[m][0] = s_[m][0];
-            top[m][1] = s_[m][2];
+            float pair[4]; // even and odd columns apart: shorter chains
 #pragma unroll
-            for (int i = 0; i < tile::keys_of_warp / 2; ++i) top[m][i / 2 % 2] = fmaxf(top[m][i / 2 % 2], s_[m][i]);
+            for (int i = 0; i < 4; ++i) pair[i] = s_[m][i];
+#pragma unroll
+            for (int i = 4; i < tile::keys_of_warp / 2; ++i) pair[i % 4] = fmaxf(pair[i % 4], s_[m][i]);
+            top[m][0] = fmaxf(pair[0], pair[1]);
+            top[m][1] = fmaxf(pair[2], pair[3]);
         }
 #pragma unroll
         for (int distance = 1; distance <= 2; distance *= 2) {
@@ -340,8 +353,7 @@ class half_machine {
         const float scale = constants_.scale.scale;
         const float low = ptx::exp2_fast(fmaf(s_[m][8 * j + 2 * i], scale, -reference[m][i % 2]));
         const float high = ptx::exp2_fast(fmaf(s_[m][8 * j + 2 * i + 1], scale, -reference[m][i % 2]));
-        sum[m][i % 2] += low;
-        sum[m][i % 2] += high;
+        sum[m][i % 2] += low + high; // not one by one: the compiler would keep both numbers until the chain is free
         p[m][i] = ptx::pack<T>(low, high);
     }
 
@@ -367,7 +379,7 @@ class half_machine {
     }
 
     /// O += P·V. The exponentials of the next 16 keys run beside the products of these.
-    __device__ __forceinline__ void multiply_values(std::uint32_t stage, const float (&reference)[blocks][2]) {
+    __device__ __forceinline__ void multiply_values(const float (&reference)[blocks][2]) {
         constexpr int J = tile::keys_of_warp / 16;
         constexpr int X = tile::columns_of_warp / 16;
         constexpr int pairs = 4 * blocks;
@@ -377,7 +389,8 @@ class half_machine {
         for (int i = 0; i < pairs; ++i) exponentiate(0, i, reference, p[0], sum);
 #pragma unroll
         for (int j = 0; j < J; ++j) {
-            multiply_16_keys(p[j % 2], v_at_ + stage + j * (16 * panel_row_bytes), [&](int x) {
+            multiply_16_keys(p[j % 2], v_at_ + j * (16 * panel_row_bytes), [&](int x) {
+                copy_beside(j * X + x, tile::k_at, k_from_, a_.k_layout.row);
                 if (j + 1 == J) return;
 #pragma unroll
                 for (int i = 0; i < pairs; ++i) {
@@ -389,15 +402,15 @@ class half_machine {
     }
 
     /// The same for two warps that share rows: each makes P of its keys, and multiplies all of P with its columns of V.
-    __device__ __forceinline__ void multiply_shared_values(std::uint32_t stage, const float (&reference)[blocks][2]) {
+    __device__ __forceinline__ void multiply_shared_values(const float (&reference)[blocks][2]) {
         constexpr int J = tile::keys_of_warp / 16;
         constexpr int pairs = 4 * blocks;
-        constexpr auto nothing = [](int) {};
+        constexpr int X = tile::columns_of_warp / 16;
         const auto shared_p = [&](int w, int j, int m) {
             return reinterpret_cast<uint4*>(tiles_ + tile::p_at + ((w * J + j) * blocks + m) * 512 + lane() * 16);
         };
-        const std::uint32_t mine = v_at_ + stage + first_key() * panel_row_bytes;
-        const std::uint32_t other = v_at_ + stage + (tile::keys_of_warp - first_key()) * panel_row_bytes;
+        const std::uint32_t mine = v_at_ + first_key() * panel_row_bytes;
+        const std::uint32_t other = v_at_ + (tile::keys_of_warp - first_key()) * panel_row_bytes;
         float sum[blocks][2] = {};
         std::uint32_t p[J][blocks][4];
 #pragma unroll
@@ -411,7 +424,10 @@ class half_machine {
         }
         add(sum);
 #pragma unroll
-        for (int j = 0; j < J; ++j) multiply_16_keys(p[j], mine + j * (16 * panel_row_bytes), nothing);
+        for (int j = 0; j < J; ++j) {
+            multiply_16_keys(p[j], mine + j * (16 * panel_row_bytes),
+                             [&](int x) { copy_beside(j * X + x, tile::k_at, k_from_, a_.k_layout.row); });
+        }
         meet_partner();
 #pragma unroll
         for (int j = 0; j < J; ++j) {
@@ -423,7 +439,8 @@ class half_machine {
                 p[j][m][2] = x.z;
                 p[j][m][3] = x.w;
             }
-            multiply_16_keys(p[j], other + j * (16 * panel_row_bytes), nothing);
+            multiply_16_keys(p[j], other + j * (16 * panel_row_bytes),
+                             [&](int x) { copy_beside((J + j) * X + x, tile::k_at, k_from_, a_.k_layout.row); });
         }
     }
 
@@ -502,17 +519,21 @@ class half_machine {
         } else {
             meet_partner();
         }
+        // Neighbouring lanes take neighbouring pieces of a row.
+        constexpr int lanes = core::min(copy_chunks, 32);
         constexpr int mine = tile::rows_of_warp / tile::sharers; // rows to send
-        const int top = first_row() + group() * mine;
-        T* const out = static_cast<T*>(a_.out) + a_.out_layout.place(work_.batch, work_.head, work_.run.row_span.begin);
-#pragma unroll 4
-        for (int at = lane(); at < mine * row_chunks; at += 32) {
-            const int i = top + at / row_chunks;
-            const int chunk = at % row_chunks;
-            if (i < work_.rows && chunk * 8 < a_.shape.value_dim) {
-                *reinterpret_cast<uint4*>(out + i * a_.out_layout.row + chunk * 8) =
-                    *reinterpret_cast<const uint4*>(tiles_ + chunk_offset<tile::rows>(i, chunk));
+        const int chunk = lane() % lanes;
+        const int first = first_row() + group() * mine + lane() / lanes;
+        T* out = static_cast<T*>(a_.out) + chunk * 8 +
+                 a_.out_layout.place(work_.batch, work_.head, work_.run.row_span.begin + first);
+        const int rows = chunk * 8 < static_cast<int>(a_.shape.value_dim) ? work_.rows - first : 0;
+#pragma unroll
+        for (int i = 0; i < mine; i += 32 / lanes) {
+            if (i < rows) {
+                *reinterpret_cast<uint4*>(out) =
+                    *reinterpret_cast<const uint4*>(tiles_ + chunk_offset<tile::rows>(first + i, chunk));
             }
+            out += 32 / lanes * a_.out_layout.row;
         }
     }
 
@@ -569,7 +590,9 @@ class half_machine {
     std::uint32_t to_;                 ///< where this thread copies to (K, stage 0)
     const T* k_from_;                  ///< where from, of the next tile
     const T* v_from_;
-    bool key_under_way_ = false;
+    bool first_ = true;        ///< no tile has come yet
+    bool copies_ = false;      ///< the next products issue the copies of a tile
+    bool key_follows_ = false; ///< there is a next tile
     float s_[blocks][tile::keys_of_warp / 2];
     float o_[blocks][tile::columns_of_warp / 2];
     row_state<float> state_[blocks][2];

@@ -4,8 +4,8 @@ namespace pantile::cuda {
 
 extern const kernel portable_256[4];
 const kernel portable_256[4] = {
-    rows_entry<__half, 256, 64, 64, 4, 2, 1, 2>(),
-    rows_entry<__nv_bfloat16, 256, 64, 64, 4, 2, 1, 2>(),
+    rows_entry<__half, 256, 64, 64, 4, 2, 2>(),
+    rows_entry<__nv_bfloat16, 256, 64, 64, 4, 2, 2>(),
     half_entry<__half, 256, 64, 64, 4, 2>(cuda_kernel::decode),
     half_entry<__nv_bfloat16, 256, 64, 64, 4, 2>(cuda_kernel::decode),
 };

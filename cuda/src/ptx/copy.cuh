@@ -16,9 +16,12 @@ __device__ __forceinline__ void copy_async_16(void* shared, const void* global, 
                  : "memory");
 }
 
-/// The same to a shared_address, always valid.
-__device__ __forceinline__ void copy_async_16(std::uint32_t shared, const void* global) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");
+/// The same to a shared_address; with `wanted` false it does nothing.
+__device__ __forceinline__ void copy_async_16_if(bool wanted, std::uint32_t shared, const void* global) {
+    asm volatile("{.reg .pred p; setp.ne.b32 p, %0, 0; @p cp.async.cg.shared.global [%1], [%2], 16;}" ::"r"(
+                     static_cast<int>(wanted)),
+                 "r"(shared), "l"(global)
+                 : "memory");
 }
 
 __device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }

@@ -13,9 +13,8 @@
 namespace pantile::cuda {
 
 /// Padded head dim, query rows and keys of a tile, warps, blocks that a multiprocessor should hold (registers are shared
-/// out accordingly), K and V tiles in shared memory (1: loads hide behind half a step; 2: behind a whole one), warps that
-/// share rows.
-template <class T, int dim_, int rows_, int keys_, int warps_, int resident_, int stages_, int sharers_ = 1>
+/// out accordingly), warps that share rows.
+template <class T, int dim_, int rows_, int keys_, int warps_, int resident_, int sharers_ = 1>
 struct half_tile {
     using input = T;
     static constexpr int dim = dim_;
@@ -23,7 +22,6 @@ struct half_tile {
     static constexpr int keys = keys_;
     static constexpr int threads = 32 * warps_;
     static constexpr int resident = resident_;
-    static constexpr int stages = stages_;
     static constexpr int sharers = sharers_;
     static constexpr int rows_of_warp = rows * sharers / warps_;
     static constexpr int blocks = rows_of_warp / 16;      ///< of 16 rows
@@ -32,17 +30,17 @@ struct half_tile {
     static_assert(rows_of_warp % 16 == 0 && keys_of_warp % 16 == 0 && columns_of_warp % 32 == 0);
     static_assert(sharers == 1 || sharers == 2);
 
-    // Shared memory: Q, then for each stage K and V, then what two warps tell each other.
+    // Shared memory: Q, one tile of K, one of V, then what two warps tell each other.
     static constexpr int q_bytes = tile_bytes(rows, dim);
     static constexpr int kv_bytes = tile_bytes(keys, dim);
-    static constexpr int p_at = q_bytes + 2 * stages * kv_bytes;
+    static constexpr int k_at = q_bytes;
+    static constexpr int v_at = k_at + kv_bytes;
+    static constexpr int p_at = v_at + kv_bytes;
     static constexpr int p_bytes = sharers == 1 ? 0 : rows * keys * 2;
     static constexpr int maxima_at = p_at + p_bytes;
     static constexpr int maxima_bytes = sharers == 1 ? 0 : rows * sharers * 4;
     static constexpr int shared_bytes = maxima_at + maxima_bytes + tile_alignment;
 
-    static PANTILE_FN int k_at(int tile) { return q_bytes + tile % stages * (2 * kv_bytes); }
-    static PANTILE_FN int v_at(int tile) { return k_at(tile) + kv_bytes; }
     /// Which 16 columns of V and of O are the x-th of a warp, counted from its first: all of them, or half of each panel.
     static PANTILE_FN int columns_at(int x) { return sharers == 1 ? x : x / 2 * 4 + x % 2; }
 };
