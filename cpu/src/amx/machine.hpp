@@ -1,7 +1,7 @@
 /// \file
 /// The forward walk's machine for bf16 on a matrix unit, queries along the tiles' columns.
 ///
-/// A row tile (up to 1024 queries) is cut into panels of 32 queries, a key tile (up to 384 keys) into blocks of 32 keys. As in
+/// A row tile (up to 1024 queries) is cut into panels of 32 queries, a key tile (up to 768 keys) into blocks of 32 keys. As in
 /// cpu/src/machine.hpp, Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is vertical. Both
 /// products are blocks of 2 × 2 tiles of 16 × 16: four loads of 1 KiB serve four tile products.
 ///
@@ -16,7 +16,7 @@
 ///     vectors        exp 0           exp 1           exp 2
 ///     matrix unit    S 1             P·V 0, S 2      P·V 1, S 3      …
 ///
-/// Sizes in bytes, row tile of r queries, key tile of c keys, head dim d, value dim e, all in L2 (1.1 MB with d = e = 128):
+/// Sizes in bytes, row tile of r queries, key tile of c keys, head dim d, value dim e, all in L2 (1.5 MB with d = e = 128):
 ///     Q 2·r·d, O 4·r·e, K 2·c·d, V 2·c·e
 ///     scores of two panels 2 · 4·32·c, their P 2 · 2·32·c
 /// A panel does 64·c·(d + e) FLOP, c·(d + e)/16 clocks of the matrix unit at its peak, and takes 32·c exponentials. From L2 it
@@ -373,7 +373,7 @@ constexpr forward_kernels forward_kernels_of() {
     k.panel_rows = panel_rows;
     k.block_keys = block_keys;
     k.max_row_tile = 1024;
-    k.max_key_tile = 384;
+    k.max_key_tile = 768;
     k.far_bytes = 2 << 20; // every processor with AMX has as much
     k.scratch_bytes = tile_machine<Unit>::scratch_bytes;
     k.run = run_row_tile<tile_machine<Unit>>;
