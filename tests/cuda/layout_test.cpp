@@ -1,5 +1,6 @@
 // What the kernels rely on and a host can prove: swizzles, descriptors, orders of work.
 
+#include "sm90/order.hpp"
 #include "tile/exp2.cuh"
 #include "tile/key_run.hpp"
 #include "tile/order.hpp"
@@ -222,6 +223,38 @@ TEST(order, the_tail_runs_its_longest_row_tiles_first) {
         before = w.row_tile;
     }
     EXPECT_EQ(before, 0);
+}
+
+TEST(order, divides_exactly) {
+    for (const std::uint32_t value : {1U, 2U, 3U, 7U, 64U, 132U, 255U, 256U, 65537U, 0x7ffffffeU, 0x7fffffffU}) {
+        const divisor by = divisor::of(value);
+        for (const std::uint32_t near : {0U, value, 2 * value, 1000 * value, 0x3fffffffU, 0x7fffffffU}) {
+            for (std::uint32_t n = near < 2 ? 0 : near - 2; n < near + 3 && n < 0x80000000U; ++n) {
+                ASSERT_EQ(by.quotient(n), n / value) << n << " / " << value;
+            }
+        }
+    }
+}
+
+RC_GTEST_PROP(order, persistent_blocks_run_what_single_blocks_run, ()) {
+    core::problem p;
+    p.batch = *rc::gen::inRange<index_t>(1, 4);
+    p.kv_heads = *rc::gen::inRange<index_t>(1, 5);
+    p.q_heads = p.kv_heads * *rc::gen::inRange<index_t>(1, 5);
+    const index_t heads = p.batch * p.q_heads;
+    const auto row_tiles = *rc::gen::inRange<index_t>(1, 20);
+    const auto tail = *rc::gen::inRange<index_t>(1, heads + 1);
+    const work_order order = work_order::of(p, row_tiles, tail, 132);
+    RC_ASSERT(order.items == heads * row_tiles);
+    RC_ASSERT(order.blocks == core::min(heads * row_tiles, 132));
+    for (std::uint32_t n = 0; n < order.items; ++n) {
+        const head_rows got = order.item(n);
+        const work_item expected =
+            item(n, static_cast<unsigned>(heads), static_cast<unsigned>(row_tiles), static_cast<unsigned>(tail));
+        RC_ASSERT(got.batch * p.q_heads + got.head == expected.head);
+        RC_ASSERT(got.kv_head == p.kv_head(got.head));
+        RC_ASSERT(got.row_tile == expected.row_tile);
+    }
 }
 
 } // namespace
