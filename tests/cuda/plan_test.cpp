@@ -85,6 +85,15 @@ TEST(plan, short_rows_take_small_tiles) {
     EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 192);
 }
 
+TEST(plan, short_row_tiles_end_in_a_short_tail) {
+    core::problem p = square(512, 256, 256);
+    EXPECT_EQ(choose(p, aligned(), h100).tail, 1); // without a mask no order helps
+    p.right = 0;
+    EXPECT_EQ(choose(p, aligned(), h100).tail, 33); // 132 row tiles, 4 of a head: one for each block
+    p.q_len = p.k_len = 8192;
+    EXPECT_EQ(choose(p, aligned(), h100).tail, 7); // three for each block
+}
+
 TEST(plan, few_rows_split_the_keys_and_pack_the_heads) {
     core::problem p = square(65536, 128, 8);
     p.q_len = 1;
