@@ -125,9 +125,10 @@ def main():
                 for length in map(int, chosen.lengths.split(",")):
                     sizes = (16384 // length, 2048 // dim, 2048 // dim, length, length, dim)
                     cells.append((f"d {dim} S {length} {'causal' if causal else 'full'}", sizes, causal))
-    kernel = "portable" if chosen.grid in ("portable", "fp32", "fp64") else "automatic"
+    kernel = "portable" if chosen.grid == "portable" else "automatic"
+    others = ["portable", "ffma"] if chosen.grid == "fp32" else []  # our other kernels, beside the chosen one
     unit = "GB/s of K and V" if chosen.grid == "decode" else "TFLOP/s"
-    names = ours + (["ffma"] if chosen.grid == "fp32" else []) + list(peers)
+    names = ours + others + list(peers)
     print(f"{torch.cuda.get_device_name()}, {dtype}, torch {torch.__version__}, "
           f"cuDNN {torch.backends.cudnn.version()}, {unit}")
     if chosen.grid == "decode":
@@ -137,8 +138,7 @@ def main():
     for label, sizes, causal in cells:
         q, k, v = tensors(*sizes, dtype)
         contestants = {o: pantile(library, q, k, v, causal, kernel) for o, library in zip(ours, libraries)}
-        if chosen.grid == "fp32":
-            contestants["ffma"] = pantile(libraries[0], q, k, v, causal, "ffma")
+        contestants |= {other: pantile(libraries[0], q, k, v, causal, other) for other in others}
         contestants |= {n: torch_kernel(backend, q, k, v, causal) for n, backend in peers.items()}
         times = measure(contestants, chosen.rounds, chosen.burst_ms)
         results = {n: contestants[n]().clone() for n in names if times[n]}

@@ -8,6 +8,7 @@
 #include "tile/softmax.cuh"
 #include "tile/split.hpp"
 #include "tile/store.cuh"
+#include "tile/tile_run.hpp"
 
 #include <pantile/core/schedule.hpp>
 #include <pantile/core/walk.hpp>
@@ -51,10 +52,12 @@ struct portable_tile {
 /// registers are short.
 template <class T>
 struct block_work {
-    core::schedule plan;
+    tile_run run;
+    core::band mask;
     core::span rows;    ///< of the row tile, in positions
     core::span visible; ///< keys that some row of the tile sees
-    const T* k;         ///< first key of the sequence
+    index_t k_len;
+    const T* k; ///< first key of the sequence
     const T* v;
     int batch;
     int first_head; ///< of the packed heads
@@ -71,12 +74,7 @@ class portable_machine {
     __device__ portable_machine(const forward_arguments& a, block_work<T>& work, char* tiles)
         : a_(a), work_(work), tiles_(tiles) {}
 
-    __device__ __forceinline__ void open(const core::row_tile& rows) {
-        if (threadIdx.x == 0) {
-            work_.rows = rows.rows;
-            work_.visible = {work_.plan.mask.lo(rows.rows.begin), work_.plan.mask.hi(rows.rows.end - 1)};
-        }
-        __syncthreads();
+    __device__ __forceinline__ void open(const core::row_tile&) {
         active_ = position(tile::first_row()) < work_.rows.end;
         load_queries();
         ptx::copy_async_commit();
@@ -89,28 +87,36 @@ class portable_machine {
     }
 
     /// One K tile and one V tile are under way or in use at any time: K of the next tile while this one's V is used.
-    __device__ __forceinline__ void fetch_key(const core::key_tile& t) {
+    __device__ __forceinline__ void fetch_key(const tile_run::tile& t) {
         __syncthreads(); // all have read K of the tile before
+        const index_t first = first_key(t);
+        const int keys =
+            t.due == core::visit::full ? tile::keys : static_cast<int>(core::min(work_.k_len - first, tile::keys));
         load_tile<tile::keys, tile::dim, tile::threads>(
-            k_tile(), tile_source<T>{work_.k + t.keys.begin * a_.k_layout.row, a_.k_layout.row, 0,
-                                     static_cast<int>(t.keys.size()), static_cast<int>(a_.shape.head_dim), a_.vectors});
+            k_tile(), tile_source<T>{work_.k + first * a_.k_layout.row, a_.k_layout.row, 0, keys,
+                                     static_cast<int>(a_.shape.head_dim), a_.vectors});
         ptx::copy_async_commit();
         key_under_way_ = true;
     }
 
-    __device__ __forceinline__ void fetch_value(const core::key_tile& t) {
+    __device__ __forceinline__ void fetch_value(const tile_run::tile& t) {
         __syncthreads(); // all have read V of the tile before
-        const int begin = static_cast<int>(core::clamp(work_.visible.begin - t.keys.begin, 0, t.keys.size()));
-        const int end = static_cast<int>(core::clamp(work_.visible.end - t.keys.begin, 0, t.keys.size()));
+        const index_t first = first_key(t);
+        int begin = 0;
+        int end = tile::keys;
+        if (t.due != core::visit::full) {
+            begin = static_cast<int>(core::clamp(work_.visible.begin - first, 0, tile::keys));
+            end = static_cast<int>(core::clamp(work_.visible.end - first, 0, tile::keys));
+        }
         load_tile<tile::keys, tile::dim, tile::threads>(
-            v_tile(), tile_source<T>{work_.v + t.keys.begin * a_.v_layout.row, a_.v_layout.row, begin, end,
+            v_tile(), tile_source<T>{work_.v + first * a_.v_layout.row, a_.v_layout.row, begin, end,
                                      static_cast<int>(a_.shape.value_dim), a_.vectors});
         ptx::copy_async_commit();
         key_under_way_ = false;
     }
 
     template <class Tag>
-    __device__ __forceinline__ void score(const core::key_tile& t, Tag) {
+    __device__ __forceinline__ void score(const tile_run::tile& t, Tag) {
         ptx::copy_async_wait<1>(); // Q and K have come, V may be under way
         __syncthreads();
 #pragma unroll
@@ -128,16 +134,16 @@ class portable_machine {
                 for (V& x : s_[m]) x *= sign;
             }
         }
-        if (std::is_same_v<Tag, core::partial_tile> || t.keys.size() < tile::keys) {
+        if constexpr (std::is_same_v<Tag, core::partial_tile>) {
 #pragma unroll
             for (int m = 0; m < blocks; ++m) {
-                const column_limits limits[2] = {limits_of(m, 0, t.keys.begin), limits_of(m, 1, t.keys.begin)};
+                const column_limits limits[2] = {limits_of(m, 0, first_key(t)), limits_of(m, 1, first_key(t))};
                 hide(s_[m], limits);
             }
         }
     }
 
-    __device__ __forceinline__ void accumulate(const core::key_tile&) {
+    __device__ __forceinline__ void accumulate(const tile_run::tile&) {
         if (key_under_way_) {
             ptx::copy_async_wait<1>(); // V has come, the next K may be under way
         } else {
@@ -160,6 +166,7 @@ class portable_machine {
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {
             reduce_rows(state_[m]);
+            if constexpr (std::is_same_v<T, double>) product::order_columns(o_[m]);
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
                 const int packed = packed_row(m, r);
@@ -176,6 +183,9 @@ class portable_machine {
 
     /// This warp holds no rows of the tensor: a decode step fills few of a tile's rows. (Larger tiles are never that empty.)
     __device__ __forceinline__ bool idle() const { return blocks == 1 && tile::column_groups == 1 && !active_; }
+    __device__ __forceinline__ static index_t first_key(const tile_run::tile& t) {
+        return static_cast<index_t>(t.index) * tile::keys;
+    }
     __device__ __forceinline__ int lane() const { return static_cast<int>(threadIdx.x % 32); }
     /// This thread's row r (0: g, 1: g + 8) of 16-row block m, as a packed row of the tile.
     __device__ __forceinline__ int packed_row(int m, int r) const {
@@ -189,7 +199,7 @@ class portable_machine {
         return work_.first_head + packed % static_cast<int>(a_.heads_packed);
     }
     __device__ __forceinline__ column_limits limits_of(int m, int r, index_t first_key) const {
-        return column_limits::of(work_.plan.mask, position(packed_row(m, r)), first_key, tile::keys);
+        return column_limits::of(work_.mask, position(packed_row(m, r)), first_key, tile::keys);
     }
 
     __device__ __forceinline__ void load_queries() {
@@ -253,12 +263,18 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
     using T = typename tile::input;
     __shared__ alignas(block_work<T>) char memory[sizeof(block_work<T>)];
     auto& facts = *reinterpret_cast<block_work<T>*>(memory);
+    if constexpr (std::is_same_v<T, double>) fill_exp2_table();
     if (threadIdx.x == 0) {
         const core::sequence whole = a.shape.sequence_of(batch);
         const core::sequence part =
             whole.part(split_keys(whole.k_len, tile::keys, a.tiles.key_splits, static_cast<index_t>(blockIdx.y)));
         const index_t kv_head = a.shape.kv_head(first_head);
-        facts.plan = core::schedule(part, a.shape.band_of(part), positions, tile::keys);
+        const core::schedule plan(part, a.shape.band_of(part), positions, tile::keys);
+        facts.run = tile_run::of<tile::keys>(plan, work.row_tile);
+        facts.mask = plan.mask;
+        facts.rows = facts.run.row_span;
+        facts.visible = {plan.mask.lo(facts.rows.begin), plan.mask.hi(facts.rows.end - 1)};
+        facts.k_len = part.k_len;
         facts.k = static_cast<const T*>(a.k) + a.k_layout.place(batch, kv_head, part.k_begin);
         facts.v = static_cast<const T*>(a.v) + a.v_layout.place(batch, kv_head, part.k_begin);
         facts.batch = batch;
@@ -267,7 +283,7 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
     }
     __syncthreads();
     portable_machine<product, tile> machine(a, facts, shared);
-    core::walk::forward(machine, facts.plan, work.row_tile);
+    core::walk::forward(machine, facts.run, work.row_tile);
 }
 
 } // namespace pantile::cuda

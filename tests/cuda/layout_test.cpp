@@ -159,6 +159,26 @@ TEST(exp2, is_right_to_an_ulp_over_the_exponents_of_a_softmax) {
     EXPECT_TRUE(std::isnan(exp2_f64(std::numeric_limits<double>::quiet_NaN())));
 }
 
+TEST(exp2, by_the_table_is_right_to_two_ulp) {
+    std::vector<double> entries;
+    for (int i = 0; i < exp2_table_size; ++i) entries.push_back(exp2_table_entry(i));
+    const auto table = [&](std::uint32_t i) { return entries.at(i); };
+    for (int n = 0; n < 2'000'000; ++n) {
+        const double x = -1022.0 * n / 2'000'000.0 * (n % 3 == 0 ? 1e-3 : 1.0);
+        const long double exact = exp2l(x);
+        const double ulp = std::ldexp(1.0, std::ilogb(static_cast<double>(exact)) - 52);
+        ASSERT_LE(std::fabs(static_cast<double>(exp2_f64(x, table) - exact)), 2.0 * ulp) << x;
+    }
+    EXPECT_EQ(exp2_f64(0.0, table), 1.0);
+    EXPECT_EQ(exp2_f64(5.0, table), 32.0);
+    EXPECT_EQ(exp2_f64(-1022.0, table), std::numeric_limits<double>::min());
+    EXPECT_EQ(exp2_f64(-1022.5, table), 0.0);
+    EXPECT_EQ(exp2_f64(-1e300, table), 0.0);
+    EXPECT_EQ(exp2_f64(-std::numeric_limits<double>::infinity(), table), 0.0);
+    EXPECT_TRUE(std::isnan(exp2_f64(std::numeric_limits<double>::quiet_NaN(), table)));
+    EXPECT_TRUE(std::isnan(exp2_f64(-std::numeric_limits<double>::quiet_NaN(), table)));
+}
+
 // ------------------------------------------------------------------------------------------------------------ Hopper
 
 RC_GTEST_PROP(key_run, visits_what_the_schedule_visits, ()) {

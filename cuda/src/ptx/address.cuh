@@ -9,4 +9,15 @@ __device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
     return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+/// One number at a shared_address, of memory that was written before the last barrier and is not written again: the compiler
+/// may move the read.
+template <class V>
+__device__ __forceinline__ V load_shared(std::uint32_t address);
+template <>
+__device__ __forceinline__ double load_shared<double>(std::uint32_t address) {
+    double x;
+    asm("ld.shared.f64 %0, [%1];" : "=d"(x) : "r"(address));
+    return x;
+}
+
 } // namespace pantile::cuda::ptx
