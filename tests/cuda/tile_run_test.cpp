@@ -1,7 +1,7 @@
 // What the 16-bit kernels for many rows rely on and a host can prove: a row tile's key tiles in short numbers, and who holds
 // which part of a tile.
 
-#include "tile/half_tile.hpp"
+#include "half/tile.hpp"
 #include "tile/split.hpp"
 #include "tile/tile_run.hpp"
 

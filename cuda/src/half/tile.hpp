@@ -1,6 +1,6 @@
 #pragma once
 
-#include "swizzle.hpp"
+#include "../tile/swizzle.hpp"
 
 // Sizes of the 16-bit kernels for many query rows, and who holds what.
 //
@@ -29,6 +29,11 @@ struct half_tile {
     static constexpr int columns_of_warp = dim / sharers; ///< of O
     static_assert(rows_of_warp % 16 == 0 && keys_of_warp % 16 == 0 && columns_of_warp % 32 == 0);
     static_assert(sharers == 1 || sharers == 2);
+
+    /// 16-byte chunks of a row, and how many threads move them side by side. Where a row's chunks are no power of two (head
+    /// dims 96 and 192) the threads of the missing columns are idle.
+    static constexpr int row_chunks = dim / 8;
+    static constexpr int row_movers = row_chunks <= 8 ? 8 : row_chunks <= 16 ? 16 : 32;
 
     // Shared memory: Q, one tile of K, one of V, then what two warps tell each other.
     static constexpr int q_bytes = tile_bytes(rows, dim);
