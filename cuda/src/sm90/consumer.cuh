@@ -48,7 +48,9 @@ class sm90_consumer {
 
     __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x % 32); }
     __device__ __forceinline__ static int warp() { return static_cast<int>(threadIdx.x / 32 % 4); }
+    /// Gives a buffer and its note back, for the warp: every lane must have read before the first says so.
     __device__ __forceinline__ static void release(ptx::barrier& b) {
+        __syncwarp();
         if (lane() == 0) ptx::arrive(b);
     }
 
