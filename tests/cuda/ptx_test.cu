@@ -8,10 +8,8 @@
 #include "ptx/mma.cuh"
 #include "ptx/wgmma.cuh"
 #include "ptx/wgmma_tf32.cuh"
-#include "sm90/store.cuh"
 #include "tensor_map.hpp"
 #include "tile/split_planes.cuh"
-#include "tile/store.cuh"
 #include "tile/swizzle.hpp"
 
 #include <vector>
@@ -410,52 +408,6 @@ TEST(ptx, copy_engine_swizzles_and_fills_with_zeros) {
     }
 }
 
-__host__ __device__ int out_number(int row, int column) { return 1 + (row * 131 + column) % 1021; }
-
-__global__ void store_kernel(const __grid_constant__ CUtensorMap map, int first_row, int head, int batch) {
-    __shared__ alignas(tile_alignment) char stage[tile_bytes(warp_rows, 128)];
-    const int lane = static_cast<int>(threadIdx.x);
-    float o[64];
-    for (int i = 0; i < 64; ++i) {
-        o[i] = 2.0F * static_cast<float>(out_number(lane / 4 + i / 2 % 2 * 8, i / 4 * 8 + lane % 4 * 2 + i % 2));
-    }
-    const row_state<float> state[2] = {{0.0F, 2.0F}, {0.0F, 2.0F}};
-    store_through_shared_memory<__half>(map, stage, o, state, first_row, head, batch);
-    if (lane == 0) ptx::wait_until_stores_are_read();
-}
-
-TEST(ptx, copy_engine_writes_a_warps_rows_and_nothing_beyond_the_tensor) {
-    PANTILE_NEEDS_DEVICE(90);
-    const index_t batch = 2;
-    const index_t heads = 3;
-    const index_t length = 50;
-    const index_t dim = 72;
-    const layout bshd = {length * heads * dim, dim, heads * dim};
-    for (const int first : {0, 16, 40, 48}) {
-        const on_gpu<__half> to(
-            std::vector<__half>(static_cast<std::size_t>(batch * heads * length * dim), __half(-1.0F)));
-        const CUtensorMap map =
-            make_tensor_map(to.data(), element::float16, batch, heads, length, dim, bshd, warp_rows);
-        store_kernel<<<1, 32>>>(map, first, 2, 1);
-        PANTILE_CUDA_OK(cudaDeviceSynchronize());
-        const auto got = to.values();
-        for (index_t b = 0; b < batch; ++b) {
-            for (index_t h = 0; h < heads; ++h) {
-                for (index_t i = 0; i < length; ++i) {
-                    for (index_t x = 0; x < dim; ++x) {
-                        const bool written = b == 1 && h == 2 && i >= first && i < first + warp_rows;
-                        const int expected =
-                            written ? out_number(static_cast<int>(i) - first, static_cast<int>(x)) : -1;
-                        ASSERT_EQ(static_cast<float>(got[static_cast<std::size_t>(bshd.place(b, h, i) + x)]),
-                                  static_cast<float>(expected))
-                            << first << ": " << b << ' ' << h << ' ' << i << ' ' << x;
-                    }
-                }
-            }
-        }
-    }
-}
-
 // --------------------------------------------------------------------------------------------------------- barriers
 
 /// One producer and three consumer warps pass numbers through a ring of two stages, each pausing at times of its own.
@@ -503,26 +455,6 @@ TEST(ptx, barrier_ring_over_many_wraps) {
     int expected = 0;
     for (int n = 0; n < rounds; ++n) expected = expected * 3 % 100003 + n * n % 1001;
     for (const int s : sums.values()) ASSERT_EQ(s, expected);
-}
-
-// ------------------------------------------------------------------------------------------------------------ stores
-
-__global__ void transpose_kernel(std::uint32_t* words) {
-    std::uint32_t w[4];
-    for (unsigned i = 0; i < 4; ++i) w[i] = threadIdx.x * 4 + i;
-    transpose_quad(w);
-    for (unsigned i = 0; i < 4; ++i) words[threadIdx.x * 4 + i] = w[i];
-}
-
-TEST(ptx, quads_transpose_their_words) {
-    PANTILE_NEEDS_DEVICE(90);
-    const on_gpu<std::uint32_t> words(std::vector<std::uint32_t>(128, 0));
-    transpose_kernel<<<1, 32>>>(words.data());
-    PANTILE_CUDA_OK(cudaDeviceSynchronize());
-    const auto got = words.values();
-    for (unsigned t = 0; t < 32; ++t) {
-        for (unsigned i = 0; i < 4; ++i) EXPECT_EQ(got[t * 4 + i], (t / 4 * 4 + i) * 4 + t % 4);
-    }
 }
 
 } // namespace

@@ -49,7 +49,8 @@ struct options {
     int threads = 0;         ///< 0: what OpenMP would use (OMP_NUM_THREADS), fewer where there is little work
     pantile::isa isa = isa::automatic;
     std::optional<tile_plan> plan{}; ///< tile sizes to use instead of the chosen ones; 0 in a field: the chosen one
-    /// Memory to work in, at least explain(…).workspace_bytes; empty: the library keeps scratch of its own per thread.
+    /// Memory to work in, at least explain(…).workspace_bytes; empty: memory of the library's own, of which a thread keeps up
+    /// to 4 MiB for itself and up to 128 MiB that the threads of its calls share.
     std::span<std::byte> workspace{};
 };
 
