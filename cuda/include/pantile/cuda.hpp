@@ -40,8 +40,10 @@ struct device_view {
     [[nodiscard]] constexpr index_t heads() const { return extent[1]; }
     [[nodiscard]] constexpr index_t length() const { return extent[2]; }
     [[nodiscard]] constexpr index_t dim() const { return extent[3]; }
-    constexpr operator device_view<const T>() const // NOLINT: a view of T is a view of const T
-        requires(!std::is_const_v<T>) {
+    /// A view of T is a view of const T.
+    template <class U>
+        requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
+    constexpr operator device_view<U>() const { // NOLINT(google-explicit-constructor)
         return {data, extent, stride};
     }
 };
@@ -53,8 +55,10 @@ struct device_row_view {
     std::array<index_t, 3> extent{};
     std::array<index_t, 3> stride{};
 
-    constexpr operator device_row_view<const T>() const // NOLINT: a view of T is a view of const T
-        requires(!std::is_const_v<T>) {
+    /// A view of T is a view of const T.
+    template <class U>
+        requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
+    constexpr operator device_row_view<U>() const { // NOLINT(google-explicit-constructor)
         return {data, extent, stride};
     }
 };
@@ -121,8 +125,10 @@ struct device_partial_view {
     device_row_view<T> max; ///< (B, Hq, Sq)
     device_row_view<T> sum; ///< (B, Hq, Sq)
 
-    constexpr operator device_partial_view<const T>() const // NOLINT: a view of T is a view of const T
-        requires(!std::is_const_v<T>) {
+    /// A view of T is a view of const T.
+    template <class U>
+        requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
+    constexpr operator device_partial_view<U>() const { // NOLINT(google-explicit-constructor)
         return {out, max, sum};
     }
 };
