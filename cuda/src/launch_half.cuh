@@ -1,9 +1,8 @@
 #pragma once
 
 #include "kernel_half.cuh"
-#include "kernels.hpp"
+#include "launch.cuh"
 #include "launch_portable.cuh"
-#include "status.hpp"
 
 namespace pantile::cuda {
 
@@ -13,12 +12,9 @@ void launch_half(const forward_arguments& a, int /*multiprocessors*/, cudaStream
     const half_constants constants{score_scale<float>::of(a.shape.scale), a.kind == out_kind::partial ? 0.0F : slack,
                                    a.vectors && a.shape.head_dim == tile::dim && a.shape.value_dim == tile::dim};
     const index_t items = core::ceil_div(a.shape.q_len, tile::rows) * a.shape.batch * a.shape.q_heads;
-    const auto function = half_kernel<T, tile>;
-    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, tile::shared_bytes),
-          "cudaFuncSetAttribute(portable kernel, shared memory)");
-    const dim3 grid(static_cast<unsigned>(items), static_cast<unsigned>(a.tiles.key_splits));
-    function<<<grid, tile::threads, tile::shared_bytes, stream>>>(a, constants);
-    check(cudaGetLastError(), "launch of the portable kernel");
+    const launch_shape shape{dim3(static_cast<unsigned>(items), static_cast<unsigned>(a.tiles.key_splits)),
+                             tile::threads, tile::shared_bytes};
+    start(half_kernel<T, tile>, "portable", shape, stream, a, constants);
 }
 
 /// fp16 or bf16 with many query rows; `sizes` of half_tile from the head dim on.

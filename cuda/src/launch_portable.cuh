@@ -1,27 +1,17 @@
 #pragma once
 
 #include "kernel_portable.cuh"
-#include "kernels.hpp"
-#include "status.hpp"
+#include "launch.cuh"
 
 namespace pantile::cuda {
-
-template <class T>
-inline constexpr element element_of = std::is_same_v<T, __half>          ? element::float16
-                                      : std::is_same_v<T, __nv_bfloat16> ? element::bfloat16
-                                      : std::is_same_v<T, float>         ? element::float32
-                                                                         : element::float64;
 
 template <class product, class tile>
 void launch_portable(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
     const index_t positions = a.tiles.row_tile / a.heads_packed;
     const index_t items = core::ceil_div(a.shape.q_len, positions) * a.shape.batch * (a.shape.q_heads / a.heads_packed);
-    const auto function = portable_kernel<product, tile>;
-    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, tile::shared_bytes),
-          "cudaFuncSetAttribute(portable kernel, shared memory)");
-    const dim3 grid(static_cast<unsigned>(items), static_cast<unsigned>(a.tiles.key_splits));
-    function<<<grid, tile::threads, tile::shared_bytes, stream>>>(a);
-    check(cudaGetLastError(), "launch of the portable kernel");
+    const launch_shape shape{dim3(static_cast<unsigned>(items), static_cast<unsigned>(a.tiles.key_splits)),
+                             tile::threads, tile::shared_bytes};
+    start(portable_kernel<product, tile>, "portable", shape, stream, a);
 }
 
 template <class product, class tile>

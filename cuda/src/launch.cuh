@@ -1,0 +1,42 @@
+#pragma once
+
+#include "kernels.hpp"
+#include "status.hpp"
+
+#include <string>
+#include <type_traits>
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+// What the launches of all kernels share.
+
+namespace pantile::cuda {
+
+template <class T>
+inline constexpr element element_of = std::is_same_v<T, __half>          ? element::float16
+                                      : std::is_same_v<T, __nv_bfloat16> ? element::bfloat16
+                                      : std::is_same_v<T, float>         ? element::float32
+                                                                         : element::float64;
+
+/// The shape of a launch; shared memory beyond 48 KB is asked for as CUDA wants it.
+struct launch_shape {
+    dim3 grid;
+    int threads;
+    int shared_bytes;
+};
+
+/// Puts `function`, the `name` kernel, on the stream. Throws cuda_error.
+template <class... Parameters, class... Arguments>
+void start(void (*function)(Parameters...), const char* name, const launch_shape& shape, cudaStream_t stream,
+           const Arguments&... arguments) {
+    const auto checked = [name](cudaError_t status, const char* step) {
+        if (status != cudaSuccess) check(status, (std::string(step) + " of the " + name + " kernel").c_str());
+    };
+    checked(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shape.shared_bytes),
+            "shared memory");
+    function<<<shape.grid, shape.threads, static_cast<std::size_t>(shape.shared_bytes), stream>>>(arguments...);
+    checked(cudaGetLastError(), "launch");
+}
+
+} // namespace pantile::cuda
