@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "markup.hpp"
+
 namespace pantile::simulator {
 
 namespace {
@@ -17,19 +19,6 @@ std::string number(double x) {
     std::array<char, 32> text{};
     std::snprintf(text.data(), text.size(), "%.1f", x);
     return text.data();
-}
-
-std::string escaped(const std::string& text) {
-    std::string out;
-    for (const char c : text) {
-        if (c == '&')
-            out += "&amp;";
-        else if (c == '<')
-            out += "&lt;";
-        else
-            out += c;
-    }
-    return out;
 }
 
 /// 1024 -> "1K", 0.25 -> "0.25".

@@ -7,6 +7,7 @@
 #include <pantile/simulator/reproduce.hpp>
 #include <pantile/simulator/sweep.hpp>
 
+#include "markup.hpp"
 #include "report_page.hpp"
 
 namespace pantile::simulator {
@@ -38,19 +39,6 @@ class visit_recorder : public observer {
     index_t key_ = 0;
     index_t bytes_ = 0;
 };
-
-std::string escaped(const std::string& text) {
-    std::string out;
-    for (const char c : text) {
-        if (c == '&')
-            out += "&amp;";
-        else if (c == '<')
-            out += "&lt;";
-        else
-            out += c;
-    }
-    return out;
-}
 
 std::string section(const std::string& heading, const std::string& words, const std::string& body) {
     return "<section>\n<h2>" + heading + "</h2>\n<p>" + words + "</p>\n" + body + "</section>\n";

@@ -2,16 +2,13 @@
 
 #include <stdexcept>
 
+#include <support/library_mask.hpp>
+
 namespace pantile::test {
 
 options options_of(const attention_case& c, const call_style& s) {
     options o;
-    o.mask.left = c.left.value_or(unbounded);
-    o.mask.right = c.right.value_or(unbounded);
-    o.mask.offset = c.offset;
-    o.mask.align = c.align == anchor::top_left       ? alignment::top_left
-                   : c.align == anchor::bottom_right ? alignment::bottom_right
-                                                     : alignment::explicit_offset;
+    o.mask = mask_of(c);
     o.scale = c.scale;
     o.key_lengths = c.key_lengths;
     o.isa = s.set;

@@ -1,4 +1,5 @@
 #include <pantile/attention.hpp>
+#include <support/library_mask.hpp>
 
 #include "backend.hpp"
 
@@ -7,12 +8,7 @@ namespace {
 
 options options_of(const attention_case& c) {
     options o;
-    o.mask.left = c.left.value_or(unbounded);
-    o.mask.right = c.right.value_or(unbounded);
-    o.mask.offset = c.offset;
-    o.mask.align = c.align == test::anchor::top_left       ? alignment::top_left
-                   : c.align == test::anchor::bottom_right ? alignment::bottom_right
-                                                           : alignment::explicit_offset;
+    o.mask = test::mask_of(c);
     o.scale = c.scale;
     o.key_lengths = c.key_lengths;
     return o;

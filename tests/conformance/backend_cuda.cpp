@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <pantile/cuda.hpp>
+#include <support/library_mask.hpp>
 
 #include "backend.hpp"
 
@@ -57,12 +58,7 @@ class mirrored {
 
 device_options options_of(const attention_case& c) {
     device_options o;
-    o.mask.left = c.left.value_or(unbounded);
-    o.mask.right = c.right.value_or(unbounded);
-    o.mask.offset = c.offset;
-    o.mask.align = c.align == test::anchor::top_left       ? alignment::top_left
-                   : c.align == test::anchor::bottom_right ? alignment::bottom_right
-                                                           : alignment::explicit_offset;
+    o.mask = test::mask_of(c);
     o.scale = c.scale;
     return o;
 }

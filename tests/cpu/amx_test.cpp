@@ -12,6 +12,7 @@
 #include <pantile/attention.hpp>
 #include <support/error_rule.hpp>
 #include <support/generators.hpp>
+#include <support/library_mask.hpp>
 
 #include "amx_emulated.hpp"
 #include "dispatch.hpp"
@@ -63,10 +64,7 @@ result forward(const attention_case& c, const attention_inputs& in, const call& 
     stored<Out> out(c.out_extent(), how.outputs);
     stored<float> lse(c.lse_extent(), layout::padded);
     options o;
-    const alignment align = c.align == anchor::bottom_right ? alignment::bottom_right
-                            : c.align == anchor::top_left   ? alignment::top_left
-                                                            : alignment::explicit_offset;
-    o.mask = {c.left.value_or(unbounded), c.right.value_or(unbounded), align, c.offset};
+    o.mask = mask_of(c);
     o.scale = c.scale;
     o.key_lengths = c.key_lengths;
     o.plan = how.plan;
@@ -82,17 +80,11 @@ result forward(const attention_case& c, const attention_inputs& in, const call& 
     return {out.values(), lse.values(), out.gaps_are_untouched() && lse.gaps_are_untouched()};
 }
 
-/// The inputs as the layout stores them: where it broadcasts, one index stands for all.
-attention_inputs as_stored(const attention_inputs& in, layout l) {
-    const auto through = [l](const tensor<double>& x) { return stored<bfloat16>(x, l).values(); };
-    return {through(in.q), through(in.k), through(in.v), in.dout};
-}
-
 /// The verdict on one call; empty: all is well.
 std::string judge(const attention_case& c, const attention_inputs& in, const call& how) {
     const result r = forward<bfloat16>(c, in, how);
     const forward_bounds bounds =
-        bound_forward(c, as_stored(in, how.inputs), dtype::bf16, dtype::bf16, p_rounding::to_bfloat16);
+        bound_forward(c, as_stored(in, how.inputs, dtype::bf16), dtype::bf16, dtype::bf16, p_rounding::to_bfloat16);
     const verdict good = within(r.out, r.lse, bounds);
     if (!good) return good.text;
     return r.gaps_untouched ? "" : "memory between the outputs' elements was written";

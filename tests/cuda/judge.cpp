@@ -21,21 +21,6 @@ gpu_result forward_on_gpu(const attention_case& c, const attention_inputs& in, d
                              : forward_on_gpu<bfloat16, bfloat16>(c, in, call);
 }
 
-namespace {
-
-/// The inputs as the layout stores them: where it broadcasts, one index stands for all.
-attention_inputs as_stored(const attention_inputs& in, layout l, dtype t) {
-    const auto through = [l, t](const tensor<double>& x) {
-        return t == dtype::f64   ? stored<double>(x, l).values()
-               : t == dtype::f32 ? stored<float>(x, l).values()
-               : t == dtype::f16 ? stored<float16>(x, l).values()
-                                 : stored<bfloat16>(x, l).values();
-    };
-    return {through(in.q), through(in.k), through(in.v), in.dout};
-}
-
-} // namespace
-
 std::string judge(const attention_case& c, const attention_inputs& in, dtype t, dtype out, const gpu_call& call) {
     const attention_inputs stored_in = as_stored(in, call.inputs, t);
     const gpu_result result = forward_on_gpu(c, in, t, out, call);

@@ -3,6 +3,7 @@
 #include "device.hpp"
 
 #include <support/data.hpp>
+#include <support/library_mask.hpp>
 
 #include <pantile/cuda.hpp>
 
@@ -22,15 +23,9 @@ struct gpu_call {
     index_t shift = 0; ///< elements by which the tensors miss a 256-byte boundary
 };
 
-inline alignment alignment_of(anchor a) {
-    return a == anchor::bottom_right ? alignment::bottom_right
-           : a == anchor::top_left   ? alignment::top_left
-                                     : alignment::explicit_offset;
-}
-
 inline device_options options_of(const attention_case& c, const gpu_call& call) {
     device_options o;
-    o.mask = {c.left.value_or(unbounded), c.right.value_or(unbounded), alignment_of(c.align), c.offset};
+    o.mask = mask_of(c);
     o.scale = c.scale;
     o.kernel = call.kernel;
     o.key_splits = call.key_splits;

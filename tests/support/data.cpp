@@ -107,6 +107,16 @@ attention_inputs make_inputs(const attention_case& c, dtype t, data_kind kind, s
     return in;
 }
 
+attention_inputs as_stored(const attention_inputs& in, layout l, dtype t) {
+    const auto through = [l, t](const tensor<double>& x) {
+        return t == dtype::f64   ? stored<double>(x, l).values()
+               : t == dtype::f32 ? stored<float>(x, l).values()
+               : t == dtype::f16 ? stored<float16>(x, l).values()
+                                 : stored<bfloat16>(x, l).values();
+    };
+    return {through(in.q), through(in.k), through(in.v), in.dout};
+}
+
 void fill_features(attention_case& c, std::uint64_t seed) {
     random_source r(seed ^ 0x5851f42d4c957f2dULL);
     for (double& x : c.slopes) x = 0.5 * r.uniform();

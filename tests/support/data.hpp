@@ -26,6 +26,9 @@ inline constexpr data_kind data_kinds[] = {
 /// q, k, v, dout of a case, each number exact in `t`. The same arguments give the same numbers on every machine.
 [[nodiscard]] attention_inputs make_inputs(const attention_case& c, dtype t, data_kind kind, std::uint64_t seed);
 
+/// The inputs as tensors of `t` in layout `l` store them: where it broadcasts, one index stands for all.
+[[nodiscard]] attention_inputs as_stored(const attention_inputs& in, layout l, dtype t);
+
 /// Fills the later features that `c` has switched on (a non-empty slopes, sinks, bias or weight) with numbers.
 void fill_features(attention_case& c, std::uint64_t seed);
 
