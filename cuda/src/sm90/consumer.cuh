@@ -1,8 +1,8 @@
 #pragma once
 
-#include "../ptx/wgmma.cuh"
 #include "../tile/store.cuh"
 #include "fold.cuh"
+#include "products.cuh"
 #include "shared.cuh"
 #include "store.cuh"
 
@@ -18,12 +18,10 @@ class sm90_consumer {
                                              const CUtensorMap& o_map, int group)
         : a_(a), shared_(shared), o_map_(o_map), group_(group), scale_(score_scale<float>::of(a.shape.scale)),
           slack_(a.kind == out_kind::partial ? 0.0F : 8.0F), // a partial result names its maximum
-          q_(low_word(k_major_descriptor(ptx::shared_address(shared.q[0]) + group * 64 * panel_row_bytes))),
-          k_(low_word(k_major_descriptor(ptx::shared_address(shared.k[0])))),
-          v_(low_word(mn_major_descriptor(ptx::shared_address(shared.v[0]), tile::keys))) {}
+          products_(shared, group), turns_{group} {}
 
     __device__ __forceinline__ void run() {
-        if (tile::takes_turns && group_ == tile::consumers - 1) pass_turn();
+        if (group_ == tile::consumers - 1) turns_.pass();
         for (row_note at = peek_row(); at.batch >= 0; at = peek_row()) {
             open(at);
             if (at.sees_keys()) {
@@ -103,63 +101,6 @@ class sm90_consumer {
         }
     }
 
-    // ---------------------------------------------------------------------------------------------- matrix products
-
-    // Turns: group g waits at named barrier 1 + g for the group before it.
-    __device__ __forceinline__ void await_turn() const {
-        if constexpr (tile::takes_turns) {
-            if (group_ == 0) ptx::named_sync<1, 256>();
-            if (group_ == 1) ptx::named_sync<2, 256>();
-            if (group_ == 2) ptx::named_sync<3, 256>();
-        }
-    }
-    __device__ __forceinline__ void pass_turn() const {
-        if constexpr (tile::takes_turns) {
-            if (group_ == tile::consumers - 1) ptx::named_arrive<1, 256>();
-            if (group_ == 0) ptx::named_arrive<2, 256>();
-            if (group_ == 1 && tile::consumers == 3) ptx::named_arrive<3, 256>();
-        }
-    }
-
-    /// The descriptor with this low word: only addresses differ. The shuffle tells the compiler that all lanes hold the same,
-    /// so that it computes the descriptors of a tile in uniform registers, where the matrix unit takes them from.
-    __device__ __forceinline__ static std::uint32_t low_word(std::uint64_t descriptor) {
-        return static_cast<std::uint32_t>(descriptor);
-    }
-    __device__ __forceinline__ static std::uint32_t uniform(std::uint32_t low) {
-        return __shfl_sync(0xffffffffU, low, 0);
-    }
-    __device__ __forceinline__ static std::uint64_t whole(std::uint32_t low) {
-        return k_major_descriptor(0) >> 32 << 32 | low;
-    }
-
-    /// Issues S = Q·Kᵀ with the K tile that has come.
-    __device__ __forceinline__ void issue_scores() {
-        ptx::pin(s_);
-        ptx::wgmma_fence();
-        const std::uint32_t q = uniform(q_ + q_ring_.stage * (tile::q_bytes >> 4));
-        const std::uint32_t k = uniform(k_ + k_ring_.stage * (tile::k_bytes >> 4));
-#pragma unroll
-        for (int x = 0; x < tile::dim / 16; ++x) {
-            const int column = x % 4 * 32 >> 4;
-            ptx::wgmma<T, tile::keys>::ss(s_, whole(q + (x / 4 * (tile::rows * panel_row_bytes >> 4) + column)),
-                                          whole(k + (x / 4 * (tile::keys * panel_row_bytes >> 4) + column)), x != 0);
-        }
-        ptx::wgmma_commit();
-    }
-
-    /// Issues O += P·V with the V tile that has come.
-    __device__ __forceinline__ void issue_values() {
-        ptx::pin(o_);
-        ptx::wgmma_fence();
-        const std::uint32_t v = uniform(v_ + v_ring_.stage * (tile::v_bytes >> 4));
-#pragma unroll
-        for (int x = 0; x < tile::keys / 16; ++x) {
-            ptx::wgmma<T, tile::value_dim>::rs(o_, p_ + 4 * x, whole(v + x * (16 * panel_row_bytes >> 4)), 1);
-        }
-        ptx::wgmma_commit();
-    }
-
     // ------------------------------------------------------------------------------------------------------ softmax
 
     /// S of a tile has come: hide, fold, and leave the probabilities in s_.
@@ -213,7 +154,7 @@ class sm90_consumer {
     __device__ __forceinline__ void attend() {
         ptx::wait(shared_.k_full[k_ring_.stage], k_ring_.parity);
         key_note note = shared_.key[k_ring_.stage];
-        issue_scores();
+        products_.issue_scores(s_, q_ring_.stage, k_ring_.stage);
         ptx::wgmma_wait<0>();
         ptx::pin(s_);
         keys_are_read(note);
@@ -229,7 +170,7 @@ class sm90_consumer {
             note = step<true>(note, next);
         }
         await_values(note);
-        issue_values();
+        products_.issue_values(o_, p_, v_ring_.stage);
         ptx::wgmma_wait<0>();
         ptx::pin(o_);
         values_are_read();
@@ -243,11 +184,11 @@ class sm90_consumer {
     __device__ __forceinline__ key_note step(const key_note& note, const row_note& next_row) {
         ptx::wait(shared_.k_full[k_ring_.stage], k_ring_.parity);
         const key_note next = shared_.key[k_ring_.stage];
-        await_turn();
-        issue_scores();
+        turns_.await();
+        products_.issue_scores(s_, q_ring_.stage, k_ring_.stage);
         await_values(note);
-        issue_values();
-        pass_turn();
+        products_.issue_values(o_, p_, v_ring_.stage);
+        turns_.pass();
         ptx::wgmma_wait<1>();
         ptx::pin(s_);
         keys_are_read(next);
@@ -297,7 +238,8 @@ class sm90_consumer {
     int group_;
     score_scale<float> scale_;
     float slack_;
-    std::uint32_t q_, k_, v_; ///< low words of the descriptors of this group's rows of Q, and of K and V, in stage 0
+    sm90_products<T, tile> products_;
+    sm90_turns<tile> turns_;
     ring<tile::q_stages> q_ring_;
     ring<tile::stages> k_ring_;
     ring<tile::stages> v_ring_;
