@@ -36,6 +36,10 @@ struct forward_arguments {
     /// Counter of the row tiles handed out, zero at the launch: blocks take the next one as they become free. Null: they
     /// take turns.
     unsigned* next_item = nullptr;
+    /// Where a kernel that merges its splits itself keeps their parts (decode_parts), and what this launch is known by
+    /// there: of 48 bits, no other launch's.
+    void* workspace = nullptr;
+    std::uint64_t ticket = 0;
     const void* q = nullptr;
     const void* k = nullptr;
     const void* v = nullptr;

@@ -5,9 +5,11 @@
 #include <pantile/core/check.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <ostream>
+#include <random>
 #include <sstream>
 #include <string_view>
 
@@ -172,6 +174,14 @@ class scratch {
     bool owned_ = false;
 };
 
+/// A number of 48 bits that no other launch of this process has, and that memory of unknown contents does not hold but by
+/// chance: the first one is random.
+std::uint64_t next_ticket() {
+    static std::atomic<std::uint64_t> next{std::random_device{}() | std::uint64_t{std::random_device{}()} << 32};
+    constexpr std::uint64_t top = std::uint64_t{1} << 47; // set, so that none is 0
+    return (next.fetch_add(1, std::memory_order_relaxed) & (top - 1)) | top;
+}
+
 void run(const prepared& call, const device_options& options, element type, cudaStream_t stream) {
     const forward_arguments& a = call.arguments;
     const index_t rows = a.shape.batch * a.shape.q_heads * a.shape.q_len;
@@ -186,6 +196,13 @@ void run(const prepared& call, const device_options& options, element type, cuda
         counting.next_item = static_cast<unsigned*>(room.data());
         check(cudaMemsetAsync(room.data(), 0, sizeof(unsigned), stream), "cudaMemsetAsync(workspace)");
         call.plan.chosen->launch(counting, call.device.multiprocessors, stream);
+        return;
+    }
+    if (call.plan.chosen->merges_splits) {
+        forward_arguments merging = a;
+        merging.workspace = room.data();
+        merging.ticket = next_ticket();
+        call.plan.chosen->launch(merging, call.device.multiprocessors, stream);
         return;
     }
     // The splits' O, sums and maxima, each (split, batch, head, row).

@@ -8,6 +8,9 @@ extern const kernel portable_96[4];
 extern const kernel portable_128[4];
 extern const kernel portable_192[4];
 extern const kernel portable_256[4];
+extern const kernel decode_64[2];
+extern const kernel decode_128[2];
+extern const kernel decode_256[2];
 extern const std::span<const kernel> wide_64;
 extern const std::span<const kernel> wide_96;
 extern const std::span<const kernel> wide_128;
@@ -21,8 +24,9 @@ extern const kernel sm90_256[2];
 
 std::span<const std::span<const kernel>> kernel_tables() {
     static const std::span<const kernel> tables[] = {portable_64, portable_96, portable_128, portable_192, portable_256,
-                                                     wide_64,     wide_96,     wide_128,     wide_192,     wide_256,
-                                                     sm90_tf32,   sm90_64,     sm90_128,     sm90_192,     sm90_256};
+                                                     decode_64,   decode_128,  decode_256,   wide_64,      wide_96,
+                                                     wide_128,    wide_192,    wide_256,     sm90_tf32,    sm90_64,
+                                                     sm90_128,    sm90_192,    sm90_256};
     return tables;
 }
 

@@ -24,6 +24,8 @@ struct kernel {
     int shared_bytes;
     /// Puts it on the stream; `multiprocessors` of the current device.
     void (*launch)(const forward_arguments&, int multiprocessors, cudaStream_t);
+    /// Of kernel_decode.cuh: it needs 16-byte pieces, and merges its splits itself.
+    bool merges_splits = false;
 };
 
 /// All kernels of this build, a table for each compiled file.

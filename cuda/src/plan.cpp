@@ -1,5 +1,7 @@
 #include "plan.hpp"
 
+#include "decode/tile.hpp"
+
 #include <pantile/error.hpp>
 
 #include <string>
@@ -13,14 +15,15 @@ constexpr index_t fewest_keys_of_a_split = 256; ///< below this a split costs mo
 constexpr index_t most_splits = 128;
 
 /// The kernel of `kind` with the smallest padded dims that hold the problem's, if its tiles fit the device's shared memory;
-/// of two such, the one with the smaller row tile if `short_rows`, else the one with the larger. Null: there is none.
+/// of two such, the one with the smaller row tile if `short_rows`, else the one with the larger. `merges_splits`: of
+/// kernel_decode.cuh or not. Null: there is none.
 const kernel* smallest(cuda_kernel kind, element type, const core::problem& p, const device_facts& device,
-                       bool short_rows = false) {
+                       bool short_rows = false, bool merges_splits = false) {
     const kernel* best = nullptr;
     for (const auto& table : kernel_tables()) {
         for (const kernel& k : table) {
             if (k.kind != kind || k.type != type || k.dim < p.head_dim || k.value_dim < p.value_dim) continue;
-            if (k.shared_bytes > device.shared_bytes) continue;
+            if (k.shared_bytes > device.shared_bytes || k.merges_splits != merges_splits) continue;
             const int padded = k.dim + k.value_dim;
             const int best_padded = best == nullptr ? 0 : best->dim + best->value_dim;
             const bool better = best == nullptr || padded < best_padded ||
@@ -50,6 +53,14 @@ std::string sm90_objection(const core::problem& p, const call_facts& call, const
         return "it would have more than 2^31 row tiles";
     if (call.key_splits > 1) return "it does not split keys";
     return {};
+}
+
+/// The kernel for few rows, or null: the one that streams K and V (kernel_decode.cuh) where it can serve the call.
+const kernel* decode_kernel(const core::problem& p, const call_facts& call, const device_facts& device) {
+    const kernel* streaming = smallest(cuda_kernel::decode, call.type, p, device, false, true);
+    const bool fits = streaming != nullptr && p.q_len * p.group() <= streaming->rows;
+    if (fits && call.vectors && p.k_len <= largest_int / 2) return streaming;
+    return smallest(cuda_kernel::decode, call.type, p, device);
 }
 
 /// Heads whose row tiles end the launch together, longest first: `tiles_a_slot` row tiles for every block that runs at a
@@ -105,7 +116,11 @@ forward_plan plan_portable(const core::problem& p, const call_facts& call, const
     }
     plan.tail = tail_of(p, groups, core::ceil_div(items, core::max(groups, 1)), 2 * device.multiprocessors);
     plan.blocks = items * plan.tiles.key_splits;
-    if (plan.tiles.key_splits > 1) {
+    if (plan.tiles.key_splits > 1 && chosen->merges_splits) {
+        plan.workspace_bytes = decode_parts{groups, plan.tiles.key_splits, static_cast<int>(p.q_len * p.group()),
+                                            static_cast<int>(p.value_dim)}
+                                   .bytes();
+    } else if (plan.tiles.key_splits > 1) {
         const index_t rows = p.batch * p.q_heads * p.q_len;
         plan.workspace_bytes = plan.tiles.key_splits * rows * (p.value_dim + 2) * computed_bytes(call.type);
     }
@@ -136,7 +151,7 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
         return plan_portable(p, call, device, smallest(cuda_kernel::ffma, call.type, p, device));
     }
     // Few rows: reading K and V once, by as many multiprocessors as there are, is all that counts.
-    const kernel* decode = smallest(cuda_kernel::decode, call.type, p, device);
+    const kernel* decode = decode_kernel(p, call, device);
     const index_t rows = p.q_len * p.group();
     const bool few_rows = decode != nullptr && rows <= decode->rows && p.k_len >= 2 * fewest_keys_of_a_split;
     if (call.forced == cuda_kernel::decode || (call.forced == cuda_kernel::automatic && few_rows)) {

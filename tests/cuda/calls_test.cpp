@@ -45,6 +45,7 @@ TEST(forward_races, a_thousand_calls_give_the_same_bits) {
     for (const setting& s : {setting{dtype::bf16, cuda_kernel::sm90, 520, 0},
                              {dtype::bf16, cuda_kernel::portable, 520, 0},
                              {dtype::bf16, cuda_kernel::decode, 2, 7},
+                             {dtype::bf16, cuda_kernel::decode, 20, 7}, // more rows than fit one tile of 16
                              {dtype::f32, cuda_kernel::sm90, 520, 0},
                              {dtype::f32, cuda_kernel::portable, 150, 0},
                              {dtype::f64, cuda_kernel::portable, 150, 3}}) {

@@ -1,5 +1,6 @@
 // The ladder of kernels, with made-up devices: which kernel a call gets, and that it fits.
 
+#include "decode/tile.hpp"
 #include "plan.hpp"
 
 #include <gtest/gtest.h>
@@ -103,6 +104,40 @@ TEST(plan, few_rows_split_the_keys_and_pack_the_heads) {
     EXPECT_EQ(plan.heads_packed, 4);
     EXPECT_GT(plan.tiles.key_splits, 16); // 8 groups alone would leave most multiprocessors idle
     EXPECT_EQ(plan.blocks, 8 * plan.tiles.key_splits);
+}
+
+TEST(plan, up_to_16_rows_get_the_kernel_that_merges_its_splits) {
+    core::problem p = square(65536, 128, 8);
+    p.q_len = 2;
+    p.q_heads = 64;
+    forward_plan plan = choose(p, aligned(), h100);
+    EXPECT_TRUE(plan.chosen->merges_splits);
+    EXPECT_EQ(plan.tiles.row_tile, 16);
+    // A word a kv head, then O and {max, sum} of 16 rows for each split.
+    EXPECT_EQ(plan.workspace_bytes, 256 + 8 * plan.tiles.key_splits * 16 * (128 + 2) * 4);
+    EXPECT_TRUE(choose(p, aligned(), a100).chosen->merges_splits);
+    call_facts crooked = aligned();
+    crooked.vectors = false;
+    EXPECT_FALSE(choose(p, crooked, h100).chosen->merges_splits);
+    EXPECT_FALSE(choose(p, aligned(), small).chosen->merges_splits); // its rings do not fit
+    p.q_len = 3;
+    plan = choose(p, aligned(), h100);
+    EXPECT_EQ(plan.chosen->kind, cuda_kernel::decode);
+    EXPECT_FALSE(plan.chosen->merges_splits);
+}
+
+TEST(plan, parts_of_a_split_call_do_not_overlap) {
+    for (const int rows : {1, 3, 16}) {
+        for (const int columns : {0, 8, 256}) {
+            const decode_parts parts{40, 7, rows, columns};
+            EXPECT_GE(parts.first_byte(), 40 * 8);
+            EXPECT_GE(parts.floats(), rows * (columns + 2));
+            EXPECT_EQ(parts.floats() % 4, 0); // 16-byte pieces
+            EXPECT_EQ(parts.place(0, 1) - parts.place(0, 0), parts.floats());
+            EXPECT_EQ(parts.place(1, 0) - parts.place(0, 6), parts.floats());
+            EXPECT_EQ(parts.bytes(), parts.first_byte() + (parts.place(39, 6) + parts.floats()) * 4);
+        }
+    }
 }
 
 TEST(plan, wide_types_have_kernels_of_their_own) {

@@ -109,6 +109,7 @@ RC_GTEST_PROP(split_keys, cover_all_keys_once, ()) {
         RC_ASSERT(part.begin == next);
         RC_ASSERT(part.end >= part.begin);
         RC_ASSERT(part.begin % 64 == 0 || part.begin == k_len);
+        RC_ASSERT(core::ceil_div(part.size(), 64) <= core::ceil_div(core::ceil_div(k_len, 64), splits)); // evenly
         next = part.end;
     }
     RC_ASSERT(next == k_len);

@@ -32,7 +32,8 @@ __device__ __forceinline__ T* element_at(char* tile, int row, int column) {
 /// Starts the copies of a tile of `rows` x `dim`; cp.async in 16-byte pieces where alignment allows, else element by
 /// element. Neighbouring threads take neighbouring pieces of a row: traffic is rows·dim elements, each line once.
 template <int rows, int dim, int threads, class T>
-__device__ __forceinline__ void load_tile(char* shared, const tile_source<T>& from) {
+__device__ __forceinline__ void load_tile(char* shared, const tile_source<T>& from,
+                                          int thread = static_cast<int>(threadIdx.x)) {
     // A thread keeps its chunk column and walks down the rows; the swizzle repeats every 8 rows. A row whose chunks are no
     // power of two (head dims 96 and 192) leaves the threads of the missing columns idle.
     constexpr int elements = 16 / static_cast<int>(sizeof(T));
@@ -45,8 +46,8 @@ __device__ __forceinline__ void load_tile(char* shared, const tile_source<T>& fr
     constexpr int step = threads / chunks;
     static_assert(step > 0 && rows % step == 0);
     if (from.vectors) {
-        const int chunk = static_cast<int>(threadIdx.x) % chunks;
-        const int first_row = static_cast<int>(threadIdx.x) / chunks;
+        const int chunk = thread % chunks;
+        const int first_row = thread / chunks;
         if (chunk >= row_chunks) return;
         const bool column_valid = chunk * elements < from.columns;
         char* top = shared + chunk_offset<rows>(first_row, chunk);
@@ -72,7 +73,7 @@ __device__ __forceinline__ void load_tile(char* shared, const tile_source<T>& fr
             source += step * from.stride;
         }
     } else {
-        for (int at = static_cast<int>(threadIdx.x); at < rows * dim; at += threads) {
+        for (int at = thread; at < rows * dim; at += threads) {
             const int row = at / dim;
             const int column = at % dim;
             const bool valid = row >= from.begin && row < from.end && column < from.columns;
