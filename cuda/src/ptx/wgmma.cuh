@@ -1,5 +1,7 @@
 #pragma once
 
+#include "wgmma_operands.cuh"
+
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -43,24 +45,6 @@ template <class T, int n>
 struct wgmma;
 
 // Eight accumulators from d[o] on as operands, and lists of operand names.
-#define PANTILE_REG8(o)                                                                                                \
-    "+f"(d[o]), "+f"(d[o + 1]), "+f"(d[o + 2]), "+f"(d[o + 3]), "+f"(d[o + 4]), "+f"(d[o + 5]), "+f"(d[o + 6]),        \
-        "+f"(d[o + 7])
-#define PANTILE_REG16(o) PANTILE_REG8(o), PANTILE_REG8(o + 8)
-#define PANTILE_REG32(o) PANTILE_REG16(o), PANTILE_REG16(o + 16)
-#define PANTILE_NAMES_32                                                                                               \
-    "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"                                                            \
-    ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define PANTILE_NAMES_40 PANTILE_NAMES_32 ",%32,%33,%34,%35,%36,%37,%38,%39"
-#define PANTILE_NAMES_56 PANTILE_NAMES_40 ",%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55"
-#define PANTILE_NAMES_64 PANTILE_NAMES_56 ",%56,%57,%58,%59,%60,%61,%62,%63"
-#define PANTILE_NAMES_96                                                                                               \
-    PANTILE_NAMES_64 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"                                \
-                     ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
-#define PANTILE_NAMES_128                                                                                              \
-    PANTILE_NAMES_96 ",%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111"                    \
-                     ",%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
-
 // One shape and type. s0 to r5 name the operands that follow the accumulators: a descriptor, b descriptor, accumulate flag
 // in `ss`; four a registers, b descriptor, accumulate flag in `rs`.
 #define PANTILE_WGMMA(T, ptx_type, n, names, registers, s0, s1, s2, r3, r4, r5)                                        \
@@ -87,8 +71,6 @@ struct wgmma;
     PANTILE_WGMMA(__half, "f16", __VA_ARGS__)                                                                          \
     PANTILE_WGMMA(__nv_bfloat16, "bf16", __VA_ARGS__)
 
-#define PANTILE_LIST(...) __VA_ARGS__
-
 PANTILE_WGMMA_BOTH(64, PANTILE_NAMES_32, (PANTILE_REG32(0)), "%32", "%33", "%34", "%35", "%36", "%37")
 PANTILE_WGMMA_BOTH(80, PANTILE_NAMES_40, (PANTILE_REG32(0), PANTILE_REG8(32)), "%40", "%41", "%42", "%43", "%44", "%45")
 PANTILE_WGMMA_BOTH(112, PANTILE_NAMES_56, (PANTILE_REG32(0), PANTILE_REG16(32), PANTILE_REG8(48)), "%56", "%57", "%58",
@@ -100,17 +82,7 @@ PANTILE_WGMMA_BOTH(192, PANTILE_NAMES_96, (PANTILE_REG32(0), PANTILE_REG32(32), 
 PANTILE_WGMMA_BOTH(256, PANTILE_NAMES_128, (PANTILE_REG32(0), PANTILE_REG32(32), PANTILE_REG32(64), PANTILE_REG32(96)),
                    "%128", "%129", "%130", "%131", "%132", "%133")
 
-#undef PANTILE_LIST
 #undef PANTILE_WGMMA_BOTH
 #undef PANTILE_WGMMA
-#undef PANTILE_NAMES_32
-#undef PANTILE_NAMES_40
-#undef PANTILE_NAMES_56
-#undef PANTILE_NAMES_64
-#undef PANTILE_NAMES_96
-#undef PANTILE_NAMES_128
-#undef PANTILE_REG32
-#undef PANTILE_REG16
-#undef PANTILE_REG8
 
 } // namespace pantile::cuda::ptx

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "../ptx/wgmma.cuh"
+#include "descriptor.cuh"
 #include "shared.cuh"
 
 // The matrix products of a Hopper consumer.
@@ -27,8 +28,9 @@ class sm90_products {
 #pragma unroll
         for (int x = 0; x < tile::dim / 16; ++x) {
             const int column = x % 4 * 32 >> 4;
-            ptx::wgmma<T, tile::keys>::ss(s, whole(q + (x / 4 * (tile::rows * panel_row_bytes >> 4) + column)),
-                                          whole(k + (x / 4 * (tile::keys * panel_row_bytes >> 4) + column)), x != 0);
+            ptx::wgmma<T, tile::keys>::ss(
+                s, whole_descriptor(q + (x / 4 * (tile::rows * panel_row_bytes >> 4) + column)),
+                whole_descriptor(k + (x / 4 * (tile::keys * panel_row_bytes >> 4) + column)), x != 0);
         }
         ptx::wgmma_commit();
     }
@@ -41,25 +43,12 @@ class sm90_products {
         const std::uint32_t v = uniform(v_ + v_stage * (tile::v_bytes >> 4));
 #pragma unroll
         for (int x = 0; x < tile::keys / 16; ++x) {
-            ptx::wgmma<T, tile::value_dim>::rs(o, p + 4 * x, whole(v + x * (16 * panel_row_bytes >> 4)), 1);
+            ptx::wgmma<T, tile::value_dim>::rs(o, p + 4 * x, whole_descriptor(v + x * (16 * panel_row_bytes >> 4)), 1);
         }
         ptx::wgmma_commit();
     }
 
   private:
-    /// Descriptors differ in their low words only.
-    __device__ __forceinline__ static std::uint32_t low_word(std::uint64_t descriptor) {
-        return static_cast<std::uint32_t>(descriptor);
-    }
-    __device__ __forceinline__ static std::uint64_t whole(std::uint32_t low) {
-        return k_major_descriptor(0) >> 32 << 32 | low;
-    }
-    /// The shuffle tells the compiler that all lanes hold the same, so that it computes the descriptors of a tile in uniform
-    /// registers, where the matrix unit takes them from.
-    __device__ __forceinline__ static std::uint32_t uniform(std::uint32_t low) {
-        return __shfl_sync(0xffffffffU, low, 0);
-    }
-
     std::uint32_t q_, k_, v_; ///< low words: this group's rows of Q, and K and V, in stage 0
 };
 
