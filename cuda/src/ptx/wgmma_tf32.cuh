@@ -1,5 +1,7 @@
 #pragma once
 
+#include "wgmma_operands.cuh"
+
 #include <cstdint>
 
 // Matrix products of a warpgroup on tf32 operands (wgmma, sm_90a): a 64 x n tile in the registers of 128 threads, += A·B
@@ -11,19 +13,6 @@ namespace pantile::cuda::ptx {
 
 template <int n>
 struct wgmma_tf32;
-
-#define PANTILE_REG8(o)                                                                                                \
-    "+f"(d[o]), "+f"(d[o + 1]), "+f"(d[o + 2]), "+f"(d[o + 3]), "+f"(d[o + 4]), "+f"(d[o + 5]), "+f"(d[o + 6]),        \
-        "+f"(d[o + 7])
-#define PANTILE_REG16(o) PANTILE_REG8(o), PANTILE_REG8(o + 8)
-#define PANTILE_REG32(o) PANTILE_REG16(o), PANTILE_REG16(o + 16)
-#define PANTILE_NAMES_32                                                                                               \
-    "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"                                                            \
-    ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define PANTILE_NAMES_48 PANTILE_NAMES_32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
-#define PANTILE_NAMES_64 PANTILE_NAMES_48 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
-
-#define PANTILE_LIST(...) __VA_ARGS__
 
 // a0 to s name the operands that follow the accumulators: four a registers, b descriptor, accumulate flag.
 #define PANTILE_WGMMA_TF32(n, names, registers, a0, a1, a2, a3, b, s)                                                  \
@@ -39,19 +28,16 @@ struct wgmma_tf32;
         }                                                                                                              \
     };
 
+PANTILE_WGMMA_TF32(32, PANTILE_NAMES_16, (PANTILE_REG16(0)), "%16", "%17", "%18", "%19", "%20", "%21")
 PANTILE_WGMMA_TF32(64, PANTILE_NAMES_32, (PANTILE_REG32(0)), "%32", "%33", "%34", "%35", "%36", "%37")
+
+#define PANTILE_NAMES_48 PANTILE_NAMES_40 ",%40,%41,%42,%43,%44,%45,%46,%47"
 PANTILE_WGMMA_TF32(96, PANTILE_NAMES_48, (PANTILE_REG32(0), PANTILE_REG16(32)), "%48", "%49", "%50", "%51", "%52",
                    "%53")
 PANTILE_WGMMA_TF32(128, PANTILE_NAMES_64, (PANTILE_REG32(0), PANTILE_REG32(32)), "%64", "%65", "%66", "%67", "%68",
                    "%69")
 
-#undef PANTILE_LIST
-#undef PANTILE_WGMMA_TF32
-#undef PANTILE_NAMES_32
 #undef PANTILE_NAMES_48
-#undef PANTILE_NAMES_64
-#undef PANTILE_REG32
-#undef PANTILE_REG16
-#undef PANTILE_REG8
+#undef PANTILE_WGMMA_TF32
 
 } // namespace pantile::cuda::ptx
