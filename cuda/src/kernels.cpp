@@ -16,7 +16,7 @@ extern const std::span<const kernel> wide_96;
 extern const std::span<const kernel> wide_128;
 extern const std::span<const kernel> wide_192;
 extern const std::span<const kernel> wide_256;
-extern const kernel sm90_tf32[3];
+extern const kernel sm90_tf32[6];
 extern const kernel sm90_64[4];
 extern const kernel sm90_128[2];
 extern const kernel sm90_192[4];

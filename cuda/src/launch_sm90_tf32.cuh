@@ -1,33 +1,35 @@
 #pragma once
 
 #include "kernel_sm90_tf32.cuh"
-#include "kernels.hpp"
-#include "status.hpp"
+#include "launch.cuh"
 
 namespace pantile::cuda {
 
+/// What a launch asks for: the runtime's base may miss the tiles' alignment.
 template <class tile>
-void launch_sm90_tf32(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
-    constexpr int shared_bytes = static_cast<int>(sizeof(tf32_shared<tile>)) + tile_alignment;
-    const index_t items = core::ceil_div(a.shape.q_len, tile::rows) * a.shape.batch * a.shape.q_heads;
-    const auto function = sm90_tf32_kernel<tile>;
-    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
-          "cudaFuncSetAttribute(sm90 tf32 kernel, shared memory)");
-    function<<<static_cast<unsigned>(items), tile::threads, shared_bytes, stream>>>(a);
-    check(cudaGetLastError(), "launch of the sm90 tf32 kernel");
-}
+constexpr int sm90_tf32_shared_bytes = static_cast<int>(sizeof(tf32_shared<tile>)) + tile_alignment;
 
 template <class tile>
+void launch_sm90_tf32(const forward_arguments& a, int multiprocessors, cudaStream_t stream) {
+    const index_t row_tiles = core::ceil_div(a.shape.q_len, tile::rows);
+    const work_order order = work_order::of(a.shape, row_tiles, a.tail, multiprocessors);
+    const launch_shape shape{dim3(order.blocks), tile::threads, sm90_tf32_shared_bytes<tile>};
+    start(sm90_tf32_kernel<tile>, "sm90 tf32", shape, stream, a, order);
+}
+
+template <tf32_shape shape>
 constexpr kernel sm90_tf32_entry() {
+    using tile = tf32_tile<shape>;
+    static_assert(sm90_tf32_shared_bytes<tile> <= 227 * 1024);
     return {cuda_kernel::sm90,
             element::float32,
             tile::dim,
-            tile::dim,
+            tile::value_dim,
             tile::rows,
             tile::keys,
             tile::threads,
             1,
-            static_cast<int>(sizeof(tf32_shared<tile>)) + tile_alignment,
+            sm90_tf32_shared_bytes<tile>,
             &launch_sm90_tf32<tile>};
 }
 

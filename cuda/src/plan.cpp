@@ -41,9 +41,7 @@ bool hides(const core::problem& p) { return p.left < p.k_len || p.right < p.k_le
 std::string sm90_objection(const core::problem& p, const call_facts& call, const device_facts& device) {
     if (call.type == element::float64) return "q, k and v are fp64";
     if (device.compute_capability != 90) return "the device is not of compute capability 9.0";
-    if (call.type == element::float32) {
-        if (core::max(p.head_dim, p.value_dim) > 128) return "the head or value dim of fp32 tensors is above 128";
-    } else { // what the copy engine can read
+    if (call.type != element::float32) { // what the copy engine can read
         if (!call.vectors) return "a base, stride or dim of q, k or v is not a multiple of 16 bytes";
         if (call.repeats) return "a stride of q, k or v is 0 or negative";
     }
@@ -170,8 +168,6 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
         // In the tail the row tiles of a head run far apart, and K and V of many heads do not stay in L2. Short row tiles
         // are bound by memory already: for them the tail is short.
         plan.tail = tail_of(p, heads, row_tiles, device.multiprocessors, row_tiles <= 8 ? 1 : 3);
-        plan.blocks = items;
-        if (call.type == element::float32) return plan;
         plan.blocks = core::min(items, device.multiprocessors);
         // Under a mask row tiles differ in length: free blocks take the next one. Else all are alike, and taking turns
         // shares them out evenly.

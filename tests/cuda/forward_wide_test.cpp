@@ -22,8 +22,6 @@ class wide_kernels : public testing::TestWithParam<wide_kernel> {
     }
     static bool on_hopper() { return GetParam().kernel == cuda_kernel::sm90; }
     static int needed() { return on_hopper() ? 90 : 80; }
-    /// Head and value dims that the kernel serves.
-    static index_t largest_dim() { return on_hopper() ? 128 : 256; }
 };
 INSTANTIATE_TEST_SUITE_P(
     each, wide_kernels,
@@ -39,8 +37,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_P(wide_kernels, lengths_around_the_tile_edges) {
     PANTILE_NEEDS_DEVICE(needed());
-    for (const index_t dim : {64, 128, 256}) {
-        if (dim > largest_dim()) continue;
+    for (const index_t dim : {64, 128, 192, 256}) {
         for (const index_t length : {1, 15, 17, 64, 65, 130}) {
             for (const bool causal : {false, true}) {
                 const attention_case c = case_of(length, length, dim, causal);
@@ -55,26 +52,29 @@ TEST_P(wide_kernels, lengths_around_the_tile_edges) {
 TEST_P(wide_kernels, every_padded_head_dim) {
     PANTILE_NEEDS_DEVICE(needed());
     for (const index_t dim : {1, 8, 40, 64, 72, 96, 128, 136, 192, 200, 256}) {
-        if (dim > largest_dim()) continue;
         attention_case c = case_of(130, 201, dim, true);
         EXPECT_EQ(
             judge(c, make_inputs(c, GetParam().type, data_kind::normal, 3), GetParam().type, GetParam().type, call()),
             "")
             << "dim " << dim;
-        c.value_dim = 72; // of its own
-        EXPECT_EQ(
-            judge(c, make_inputs(c, GetParam().type, data_kind::uniform, 4), GetParam().type, GetParam().type, call()),
-            "")
-            << "dim " << dim << ", value dim 72";
+        for (const index_t value_dim : {72, 128}) { // of its own
+            c.value_dim = value_dim;
+            EXPECT_EQ(judge(c, make_inputs(c, GetParam().type, data_kind::uniform, 4), GetParam().type, GetParam().type,
+                            call()),
+                      "")
+                << "dim " << dim << ", value dim " << value_dim;
+        }
     }
 }
 
 TEST_P(wide_kernels, numbers_that_break_careless_kernels) {
     PANTILE_NEEDS_DEVICE(needed());
     for (const data_kind kind : data_kinds) {
-        const attention_case c = case_of(150, 300, 64, true);
-        EXPECT_EQ(judge(c, make_inputs(c, GetParam().type, kind, 5), GetParam().type, GetParam().type, call()), "")
-            << name(kind);
+        for (const index_t dim : {64, 256}) {
+            const attention_case c = case_of(150, 300, dim, true);
+            EXPECT_EQ(judge(c, make_inputs(c, GetParam().type, kind, 5), GetParam().type, GetParam().type, call()), "")
+                << name(kind) << ", dim " << dim;
+        }
     }
 }
 
@@ -85,14 +85,14 @@ TEST_P(wide_kernels, any_problem_in_any_layout) {
         most.batch = 2;
         most.kv_heads = 2;
         most.length = 200;
-        most.dim = 150;
+        most.dim = 256;
         attention_case c = *any_case(most);
         gpu_call call = wide_kernels::call();
         call.inputs = *rc::gen::elementOf(device_inputs);
         call.outputs = *rc::gen::elementOf(device_outputs);
         if (on_hopper()) {
-            c.head_dim = core::clamp(c.head_dim, 1, largest_dim());
-            c.value_dim = core::clamp(c.value_dim, 1, largest_dim());
+            c.head_dim = core::max(c.head_dim, 1);
+            c.value_dim = core::max(c.value_dim, 1);
             c.k_len = core::max(c.k_len, 1);
             for (index_t& n : c.key_lengths) n = core::min(n, c.k_len);
         } else {
@@ -106,9 +106,54 @@ TEST_P(wide_kernels, any_problem_in_any_layout) {
     }));
 }
 
+// More row tiles than blocks on any GPU of today, of one to three key tiles.
+TEST_P(wide_kernels, many_row_tiles) {
+    PANTILE_NEEDS_DEVICE(needed());
+    for (const index_t dim : {64, 160}) {
+        attention_case c = case_of(300, 70, dim, true);
+        c.q_heads = 50;
+        c.kv_heads = 25;
+        c.right = 25;
+        EXPECT_EQ(
+            judge(c, make_inputs(c, GetParam().type, data_kind::normal, 23), GetParam().type, GetParam().type, call()),
+            "")
+            << "dim " << dim;
+    }
+}
+
+// The same, most of them without keys.
+TEST_P(wide_kernels, many_row_tiles_without_keys) {
+    PANTILE_NEEDS_DEVICE(needed());
+    for (const index_t dim : {64, 256}) {
+        attention_case c = case_of(1100, 40, dim, true);
+        c.q_heads = c.kv_heads = 20;
+        EXPECT_EQ(
+            judge(c, make_inputs(c, GetParam().type, data_kind::normal, 31), GetParam().type, GetParam().type, call()),
+            "")
+            << "dim " << dim;
+    }
+}
+
+TEST_P(wide_kernels, partial_results_merge_to_the_whole) {
+    PANTILE_NEEDS_DEVICE(needed());
+    for (const index_t dim : {40, 128, 192, 256}) {
+        attention_case c = case_of(130, 201, dim, true);
+        if (dim == 192) c.value_dim = 128;
+        const auto in = make_inputs(c, GetParam().type, data_kind::normal, 29);
+        const gpu_result r = GetParam().type == dtype::f64 ? merged_on_gpu<double>(c, in, call(), 77)
+                                                           : merged_on_gpu<float>(c, in, call(), 77);
+        const verdict good =
+            within(r.out, r.lse, bound_forward(c, in, GetParam().type, GetParam().type, p_rounding::none));
+        EXPECT_TRUE(good) << good.text << " dim " << dim;
+        EXPECT_TRUE(r.gaps_untouched);
+    }
+}
+
 TEST_P(wide_kernels, same_bits_every_time) {
     PANTILE_NEEDS_DEVICE(needed());
-    expect_same_bits(case_of(100, 300, 128, true), GetParam().type, GetParam().type, call(), 50);
+    for (const index_t dim : {128, 256}) {
+        expect_same_bits(case_of(100, 300, dim, true), GetParam().type, GetParam().type, call(), 50);
+    }
 }
 
 TEST_P(wide_kernels, visible_nan_shows) {

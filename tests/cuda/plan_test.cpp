@@ -145,9 +145,10 @@ TEST(plan, wide_types_have_kernels_of_their_own) {
         const forward_plan plan = choose(square(1024, 128), aligned(type), a100);
         EXPECT_EQ(plan.chosen->kind, cuda_kernel::portable);
         EXPECT_EQ(plan.chosen->type, type);
-        EXPECT_EQ(choose(square(1024, 128), aligned(type), h100).chosen->kind,
-                  type == element::float32 ? cuda_kernel::sm90 : cuda_kernel::portable);
-        EXPECT_EQ(choose(square(1024, 136), aligned(type), h100).chosen->kind, cuda_kernel::portable);
+        for (const index_t dim : {128, 136, 256}) {
+            EXPECT_EQ(choose(square(1024, dim), aligned(type), h100).chosen->kind,
+                      type == element::float32 ? cuda_kernel::sm90 : cuda_kernel::portable);
+        }
         call_facts split = aligned(type);
         split.key_splits = 2;
         EXPECT_EQ(choose(square(64, 128), split, h100).workspace_bytes, 2 * 16 * 64 * (128 + 2) * computed_bytes(type));
@@ -161,10 +162,13 @@ TEST(plan, wide_types_have_kernels_of_their_own) {
 
 TEST(plan, a_smaller_value_dim_has_a_tile_of_its_own) {
     core::problem p = square(4096, 192);
-    EXPECT_EQ(choose(p, aligned(), h100).chosen->value_dim, 192);
-    p.value_dim = 128;
-    EXPECT_EQ(choose(p, aligned(), h100).chosen->value_dim, 128);
-    EXPECT_EQ(choose(p, aligned(), h100).chosen->dim, 192);
+    for (const element type : {element::float16, element::bfloat16, element::float32}) {
+        p.value_dim = 192;
+        EXPECT_EQ(choose(p, aligned(type), h100).chosen->value_dim, 192);
+        p.value_dim = 128;
+        EXPECT_EQ(choose(p, aligned(type), h100).chosen->value_dim, 128);
+        EXPECT_EQ(choose(p, aligned(type), h100).chosen->dim, 192);
+    }
 }
 
 TEST(plan, a_forced_kernel_that_cannot_serve_says_why) {

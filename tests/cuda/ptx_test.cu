@@ -8,8 +8,8 @@
 #include "ptx/mma.cuh"
 #include "ptx/wgmma.cuh"
 #include "ptx/wgmma_tf32.cuh"
+#include "sm90_tf32/split.cuh"
 #include "tensor_map.hpp"
-#include "tile/split_planes.cuh"
 #include "tile/swizzle.hpp"
 
 #include <vector>
@@ -242,83 +242,100 @@ __host__ __device__ float long_number(int row, int column) {
     return static_cast<float>(value(row, column)) + 0x1p-18F * static_cast<float>(row % 16 + 1);
 }
 
-/// S = A·Bᵀ and O = A·V, A 64 x 64 from registers, B and V 64 x `dim` raw tiles split into planes, V also transposed. Of each
-/// product only the parts that `a_high` and `b_high` name; A of O has the key order of the transposed planes.
-template <int dim>
+template <int keys_>
+struct split_tile {
+    static constexpr int keys = keys_;
+};
+
+/// S = A·Kᵀ and O = A·V, A 64 x `columns` and 64 x `keys` from registers, K and V `keys` x `columns`, split into planes in
+/// place, V also transposed. Of each product only the parts that `a_high` and `b_high` name; A of O has the key order of the
+/// planes of V.
+template <int keys, int columns>
 __global__ void wgmma_tf32_kernel(bool a_high, bool b_high, float* scores, float* values) {
+    using key_side = key_planes<split_tile<keys>>;
+    using value_side = value_planes<split_tile<keys>, columns>;
+    constexpr int bytes = tile_bytes(keys, columns, 4);
     extern __shared__ char raw[];
-    char* tile = raw + (1024 - ptx::shared_address(raw) % 1024) % 1024;
-    constexpr int bytes = tile_bytes(64, dim, 4);
-    char* planes[2] = {tile + bytes, tile + 2 * bytes};         // of B: 64 rows
-    char* transposed[2] = {tile + 3 * bytes, tile + 4 * bytes}; // of V: `dim` rows
-    const auto fill_tile = [&](int salt) {
-        for (int at = static_cast<int>(threadIdx.x); at < 64 * dim; at += 128) {
-            const int row = at / dim;
-            const int column = at % dim;
-            *reinterpret_cast<float*>(tile + chunk_offset<64>(row, column / 4) + column % 4 * 4) =
-                long_number(row + salt, column);
+    char* k[2] = {raw + (1024 - ptx::shared_address(raw) % 1024) % 1024, nullptr};
+    k[1] = k[0] + bytes;
+    char* const v[2] = {k[0] + 2 * bytes, k[0] + 3 * bytes};
+    const int l = static_cast<int>(threadIdx.x) % 32;
+    const int warp = static_cast<int>(threadIdx.x) / 32;
+    const int k_place = key_side::lane_place();
+    const int v_place = value_side::lane_place();
+    for (int panel = 0; panel < columns / 32; ++panel) { // a warp fills what it splits
+        for (int e = 0; e < 4; ++e) {
+            const int column = panel * 32 + l % 8 * 4 + e;
+            for (int i = 0; i < key_side::rows; ++i) {
+                *reinterpret_cast<float*>(k[0] + key_side::place(k_place, panel, i) + 4 * e) =
+                    long_number(warp * (keys / 4) + l / 8 + 4 * i + 3, column);
+            }
+            for (int i = 0; i < 2 * value_side::groups; ++i) {
+                *reinterpret_cast<float*>(v[0] + value_side::place(v_place, i / 2, panel, i % 2) + 4 * e) =
+                    long_number(i / 2 * 32 + warp * 8 + l / 8 + i % 2 * 4 + 8, column);
+            }
         }
-        __syncthreads();
-    };
-    fill_tile(3);
-    split_tile<bytes, 128>(planes[0], planes[1], tile);
-    __syncthreads();
-    fill_tile(8);
-    split_transposed<64, dim, 128>(transposed[0], transposed[1], tile);
+    }
+    __syncwarp();
+    key_side::template split<columns>(k[0], k[1], k_place);
+    value_side::split(v[0], v[1], v_place);
     ptx::fence_async_proxy();
     __syncthreads();
-    const int l = static_cast<int>(threadIdx.x) % 32;
-    const int row = static_cast<int>(threadIdx.x) / 32 * 16 + l / 4;
+    const int row = warp * 16 + l / 4;
     const auto operand = [&](std::uint32_t(&a)[4], int i, int column) {
         std::uint32_t high;
         std::uint32_t low;
         ptx::split_tf32(long_number(row + i % 2 * 8, column), high, low);
         a[i] = a_high ? high : low;
     };
-    float s[32];
-    float o[dim / 2];
-    std::uint32_t a[dim / 8][4];
-    std::uint32_t p[8][4];
+    float s[keys / 2];
+    float o[columns / 2];
+    std::uint32_t a[columns / 8][4];
+    std::uint32_t p[keys / 8][4];
 #pragma unroll
-    for (int x = 0; x < dim / 8; ++x) {
+    for (int x = 0; x < columns / 8; ++x) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) operand(a[x], i, 8 * x + l % 4 + i / 2 * 4);
     }
 #pragma unroll
-    for (int x = 0; x < 8; ++x) {
+    for (int x = 0; x < keys / 8; ++x) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) operand(p[x], i, 8 * x + l % 4 * 2 + i / 2);
     }
-    const std::uint64_t bd = k_major_descriptor(ptx::shared_address(planes[b_high ? 0 : 1]));
-    const std::uint64_t vd = k_major_descriptor(ptx::shared_address(transposed[b_high ? 0 : 1]));
+    const std::uint64_t kd = k_major_descriptor(ptx::shared_address(k[b_high ? 0 : 1]));
+    const std::uint64_t vd = k_major_descriptor(ptx::shared_address(v[b_high ? 0 : 1]));
     ptx::pin(s);
     ptx::pin(o);
     ptx::wgmma_fence();
 #pragma unroll
-    for (int x = 0; x < dim / 8; ++x) {
-        ptx::wgmma_tf32<64>::rs(s, a[x], bd + (x / 4 * (64 * 128 >> 4) + (x % 4 * 32 >> 4)), x != 0);
+    for (int x = 0; x < columns / 8; ++x) {
+        ptx::wgmma_tf32<keys>::rs(s, a[x], kd + (x / 4 * (keys * 128 >> 4) + (x % 4 * 32 >> 4)), x != 0);
     }
 #pragma unroll
-    for (int x = 0; x < 8; ++x) {
-        ptx::wgmma_tf32<dim>::rs(o, p[x], vd + (x / 4 * (dim * 128 >> 4) + (x % 4 * 32 >> 4)), x != 0);
+    for (int x = 0; x < keys / 8; ++x) {
+        ptx::wgmma_tf32<columns>::rs(o, p[x], vd + (x / 4 * (columns * 128 >> 4) + (x % 4 * 32 >> 4)), x != 0);
     }
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
     ptx::pin(s);
     ptx::pin(o);
 #pragma unroll
-    for (int i = 0; i < 32; ++i) scores[(row + 8 * (i / 2 % 2)) * 64 + i / 4 * 8 + 2 * (l % 4) + i % 2] = s[i];
+    for (int i = 0; i < keys / 2; ++i) {
+        scores[(row + 8 * (i / 2 % 2)) * keys + i / 4 * 8 + 2 * (l % 4) + i % 2] = s[i];
+    }
 #pragma unroll
-    for (int i = 0; i < dim / 2; ++i) values[(row + 8 * (i / 2 % 2)) * dim + i / 4 * 8 + 2 * (l % 4) + i % 2] = o[i];
+    for (int i = 0; i < columns / 2; ++i) {
+        values[(row + 8 * (i / 2 % 2)) * columns + i / 4 * 8 + 2 * (l % 4) + i % 2] = o[i];
+    }
 }
 
-template <int dim>
+template <int keys, int columns>
 void expect_split_wgmma() {
-    const int shared = 5 * tile_bytes(64, dim, 4) + 1024;
-    const auto function = wgmma_tf32_kernel<dim>;
+    const int shared = 4 * tile_bytes(keys, columns, 4) + 1024;
+    const auto function = wgmma_tf32_kernel<keys, columns>;
     PANTILE_CUDA_OK(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
-    std::vector<double> s(64 * 64);
-    std::vector<double> o(64 * dim);
+    std::vector<double> s(64 * keys);
+    std::vector<double> o(64 * columns);
     for (const bool a_high : {false, true}) {
         for (const bool b_high : {false, true}) {
             if (!a_high && !b_high) continue; // the product that is dropped
@@ -332,26 +349,28 @@ void expect_split_wgmma() {
             for (std::size_t n = 0; n < o.size(); ++n) o[n] += static_cast<double>(got_o[n]);
         }
     }
-    // Sums of up to 128 products below 25, cut off at each of 16 steps: one tf32 product a pair would be off by 0.002 and
+    // Sums of up to 64 products below 25, cut off at each of 8 steps: one tf32 product a pair would be off by 0.002 and
     // more.
     for (int i = 0; i < 64; ++i) {
-        for (int j = 0; j < 64; ++j) {
+        for (int j = 0; j < keys; ++j) {
             double sum = 0;
-            for (int k = 0; k < dim; ++k) sum += static_cast<double>(long_number(i, k)) * long_number(j + 3, k);
-            ASSERT_NEAR(s[static_cast<std::size_t>(i * 64 + j)], sum, 5e-4) << i << ' ' << j;
+            for (int k = 0; k < columns; ++k) sum += static_cast<double>(long_number(i, k)) * long_number(j + 3, k);
+            ASSERT_NEAR(s[static_cast<std::size_t>(i * keys + j)], sum, 5e-4) << i << ' ' << j;
         }
-        for (int x = 0; x < dim; ++x) {
+        for (int x = 0; x < columns; ++x) {
             double sum = 0;
-            for (int j = 0; j < 64; ++j) sum += static_cast<double>(long_number(i, j)) * long_number(j + 8, x);
-            ASSERT_NEAR(o[static_cast<std::size_t>(i * dim + x)], sum, 5e-4) << i << ' ' << x;
+            for (int j = 0; j < keys; ++j) sum += static_cast<double>(long_number(i, j)) * long_number(j + 8, x);
+            ASSERT_NEAR(o[static_cast<std::size_t>(i * columns + x)], sum, 5e-4) << i << ' ' << x;
         }
     }
 }
 
 TEST(ptx, wgmma_of_split_floats) {
     PANTILE_NEEDS_DEVICE(90);
-    expect_split_wgmma<64>();
-    expect_split_wgmma<128>();
+    expect_split_wgmma<32, 32>();
+    expect_split_wgmma<32, 64>();
+    expect_split_wgmma<64, 32>();
+    expect_split_wgmma<64, 64>();
 }
 
 // ----------------------------------------------------------------------------------------------------- copy engine

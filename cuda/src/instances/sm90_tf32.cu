@@ -1,13 +1,34 @@
 #include "../launch_sm90_tf32.cuh"
 
 namespace pantile::cuda {
+namespace {
 
-// Head dim, key tile, consumers, registers of the splitter and of a consumer. At d 64 a third consumer fits.
-extern const kernel sm90_tf32[3];
-const kernel sm90_tf32[3] = {
-    sm90_tf32_entry<tf32_tile<64, 64, 3, 56, 152>>(),
-    sm90_tf32_entry<tf32_tile<96, 64, 2, 72, 216>>(),
-    sm90_tf32_entry<tf32_tile<128, 64, 2, 72, 216>>(),
+// Registers are what sizes depend on: at d 64 a third consumer fits, above d 128 key tiles of 32 only.
+constexpr tf32_shape d64 = {.dim = 64,
+                            .value_dim = 64,
+                            .keys = 64,
+                            .consumers = 3,
+                            .fragments = 2,
+                            .splitter_registers = 56,
+                            .consumer_registers = 152};
+constexpr tf32_shape d96 = {.dim = 96, .value_dim = 96, .keys = 64, .chunk = 32};
+constexpr tf32_shape d128 = {.dim = 128, .value_dim = 128, .keys = 64};
+constexpr tf32_shape d192_128 = {.dim = 192, .value_dim = 128, .keys = 32, .stages = 8, .ahead = 3};
+constexpr tf32_shape d192 = {.dim = 192, .value_dim = 192, .keys = 32, .stages = 8, .ahead = 3};
+constexpr tf32_shape d256 = {.dim = 256,
+                             .value_dim = 256,
+                             .keys = 32,
+                             .stages = 6,
+                             .ahead = 3,
+                             .splitter_registers = 40,
+                             .consumer_registers = 232};
+
+} // namespace
+
+extern const kernel sm90_tf32[6];
+const kernel sm90_tf32[6] = {
+    sm90_tf32_entry<d64>(),      sm90_tf32_entry<d96>(),  sm90_tf32_entry<d128>(),
+    sm90_tf32_entry<d192_128>(), sm90_tf32_entry<d192>(), sm90_tf32_entry<d256>(),
 };
 
 } // namespace pantile::cuda

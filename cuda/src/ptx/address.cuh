@@ -20,4 +20,11 @@ __device__ __forceinline__ double load_shared<double>(std::uint32_t address) {
     return x;
 }
 
+/// The same of memory that is written anew: the read stays where it stands among barriers.
+__device__ __forceinline__ float load_shared_now(std::uint32_t address) {
+    float x;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(x) : "r"(address));
+    return x;
+}
+
 } // namespace pantile::cuda::ptx

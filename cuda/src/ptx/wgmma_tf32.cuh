@@ -31,13 +31,6 @@ struct wgmma_tf32;
 PANTILE_WGMMA_TF32(32, PANTILE_NAMES_16, (PANTILE_REG16(0)), "%16", "%17", "%18", "%19", "%20", "%21")
 PANTILE_WGMMA_TF32(64, PANTILE_NAMES_32, (PANTILE_REG32(0)), "%32", "%33", "%34", "%35", "%36", "%37")
 
-#define PANTILE_NAMES_48 PANTILE_NAMES_40 ",%40,%41,%42,%43,%44,%45,%46,%47"
-PANTILE_WGMMA_TF32(96, PANTILE_NAMES_48, (PANTILE_REG32(0), PANTILE_REG16(32)), "%48", "%49", "%50", "%51", "%52",
-                   "%53")
-PANTILE_WGMMA_TF32(128, PANTILE_NAMES_64, (PANTILE_REG32(0), PANTILE_REG32(32)), "%64", "%65", "%66", "%67", "%68",
-                   "%69")
-
-#undef PANTILE_NAMES_48
 #undef PANTILE_WGMMA_TF32
 
 } // namespace pantile::cuda::ptx

@@ -48,6 +48,19 @@ __device__ __forceinline__ void store_row(T* row, const float (&o)[n], int r, fl
         }
     }
     if (!exists) return;
+    if constexpr (sizeof(T) == 4) {
+        if (vectors) { // whole sectors of 32 bytes a quad
+#pragma unroll
+            for (int j = 0; j < n / 4; ++j) {
+                const int column = 8 * j + 2 * t;
+                if (column < columns) {
+                    *reinterpret_cast<float2*>(row + column) =
+                        make_float2(o[4 * j + 2 * r] * factor, o[4 * j + 2 * r + 1] * factor);
+                }
+            }
+            return;
+        }
+    }
 #pragma unroll
     for (int j = 0; j < n / 4; ++j) {
         const int column = 8 * j + 2 * t;

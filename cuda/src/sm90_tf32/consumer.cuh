@@ -1,0 +1,98 @@
+#pragma once
+
+#include "../tile/softmax.cuh"
+#include "../tile/store.cuh"
+#include "products.cuh"
+
+namespace pantile::cuda {
+
+/// One warpgroup of 64 query rows. Its warps load and split their own rows of Q, and split P; K and V come as planes. A
+/// thread holds two rows, 8 apart, of every accumulator tile (see tile/softmax.cuh).
+template <class tile>
+class tf32_consumer {
+  public:
+    /// `group` is the warpgroup's number among the consumers.
+    __device__ __forceinline__ tf32_consumer(const forward_arguments& a, tf32_shared<tile>& shared, int group)
+        : a_(a), shared_(shared), first_row_(group * 64 + warp() * tf32_warp_rows),
+          scale_(score_scale<float>::of(a.shape.scale)), queries_(shared.q[group * 4 + warp()]), stream_(shared) {}
+
+    __device__ __forceinline__ void run() {
+        open();
+        for (const tf32_note* at = &note(); at->batch >= 0; at = &note()) {
+            state_[0] = state_[1] = row_softmax<float>::start();
+#pragma unroll
+            for (float& x : o_) x = 0.0F;
+            queries_.await();
+            for (int n = at->run.begin; n < at->run.end; ++n) {
+                scores<tile>(s_, queries_, stream_);
+                if (n + 1 == at->run.end) open_next();
+                fold_scores(*at, n);
+                values<tile>(o_, factor_, s_, stream_);
+            }
+            if (at->run.begin == at->run.end) open_next();
+            finish(*at);
+            __syncwarp();
+            if (lane() == 0) ptx::arrive(shared_.note_empty[at - shared_.note]);
+        }
+    }
+
+  private:
+    __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x % 32); }
+    __device__ __forceinline__ static int warp() { return static_cast<int>(threadIdx.x / 32 % 4); }
+    /// This thread's first row in the row tile; the other is 8 further.
+    __device__ __forceinline__ int row() const { return first_row_ + lane() / 4; }
+
+    __device__ __forceinline__ const tf32_note& note() const { return shared_.note[note_.stage]; }
+    /// Waits for a row tile's note and has its queries come.
+    __device__ __forceinline__ void open() {
+        ptx::wait(shared_.note_full[note_.stage], note_.parity);
+        if (note().batch >= 0) queries_.load(a_, note().batch, note().head, note().rows.begin + first_row_);
+    }
+    /// The queries of this row tile have been read: the next may come.
+    __device__ __forceinline__ void open_next() {
+        note_.advance();
+        __syncwarp();
+        open();
+    }
+
+    /// Leaves 2^(logit - max) in s_.
+    __device__ __forceinline__ void fold_scores(const tf32_note& at, int n) {
+        if (scale_.sign != 1.0F) {
+#pragma unroll
+            for (float& x : s_) x *= scale_.sign;
+        }
+        if (at.run.template hides<tile::keys>(n)) {
+            const index_t i = at.rows.begin + row();
+            const index_t first = static_cast<index_t>(n) * tile::keys;
+            const column_limits limits[2] = {column_limits::of(at.mask, i, first, tile::keys),
+                                             column_limits::of(at.mask, i + 8, first, tile::keys)};
+            hide(s_, limits);
+        }
+        fold(s_, state_, factor_, scale_.scale);
+    }
+
+    /// Normalises and stores O.
+    __device__ __forceinline__ void finish(const tf32_note& at) {
+        reduce_rows(state_);
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const index_t i = at.rows.begin + row() + 8 * r;
+            finish_row<float, false>(a_, at.batch, at.head, core::min(i, a_.shape.q_len - 1), 0, o_, 0, r, state_[r],
+                                     i < a_.shape.q_len);
+        }
+    }
+
+    const forward_arguments& a_;
+    tf32_shared<tile>& shared_;
+    int first_row_; ///< of this warp in the row tile
+    score_scale<float> scale_;
+    tf32_queries<tile> queries_;
+    tf32_stream<tile> stream_;
+    ring<static_cast<int>(tf32_notes)> note_;
+    row_state<float> state_[2];
+    float factor_[2]; ///< of O, from the last fold
+    float s_[tile::keys / 2];
+    float o_[tile::value_dim / 2];
+};
+
+} // namespace pantile::cuda
