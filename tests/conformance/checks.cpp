@@ -98,7 +98,8 @@ report check(const expectation& e, const settings& s) {
     const auto p = !on_gpu || type == dtype::f64 || type == dtype::f32 ? test::p_rounding::none
                    : type == dtype::f16                                ? test::p_rounding::to_float16
                                                                        : test::p_rounding::to_bfloat16;
-    forward_bounds f = bound_forward(c, in, type, type, p);
+    const auto sums = p == test::p_rounding::none ? test::score_sums::rounded : test::score_sums::cut_off;
+    forward_bounds f = bound_forward(c, in, type, type, p, sums);
     backward_bounds g;
     if (backward) g = bound_backward(c, in, type, type);
     if (own_type) {

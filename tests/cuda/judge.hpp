@@ -19,8 +19,9 @@ inline const std::vector<layout> device_inputs = {layout::bhsd,
                                                   layout::broadcast_length};
 inline const std::vector<layout> device_outputs = {layout::bhsd, layout::bshd, layout::padded, layout::reversed};
 
-/// How the device rounds P before its product with V.
+/// How the device rounds P before its product with V, and adds up scores.
 p_rounding rounding_of(dtype t);
+score_sums sums_of(dtype t);
 
 /// Two batches, two query heads a kv head, the usual scale.
 attention_case case_of(index_t q_len, index_t k_len, index_t dim, bool causal);

@@ -94,8 +94,9 @@ constexpr index_t longest_sum = 128;
 struct head_scales {
     dense q, k, v;
     head_softmax<double> s;
-    dense x;   ///< logits, hidden pairs 0
-    dense rho; ///< relative error of each probability, in u
+    dense x;       ///< logits, hidden pairs 0
+    dense rho;     ///< relative error of each probability, in u
+    dense cut_off; ///< what sums that are cut off take from each logit on average, in u
 };
 
 dense squared(const dense& m) { return m.cwiseProduct(m); }
@@ -111,6 +112,8 @@ head_scales scales_of(const attention_case& c, const attention_inputs& in, index
     const dense scores = c.scale * (r.q * r.k.transpose()).eval();
     const dense squares = c.scale * c.scale * (squared(r.q) * squared(r.k).transpose()).eval();
     r.rho = sum_noise(c.head_dim, scores, squares).array() + 2.0 * scores.array().abs() + 2.0 * r.x.array().abs() + 4.0;
+    const auto cuts = static_cast<double>(core::ceil_div(c.head_dim, cut_off_step));
+    r.cut_off = 0.5 * cuts * (scores.array().abs() + squares.array().sqrt());
     return r;
 }
 
@@ -129,7 +132,8 @@ tensor<double> plain_rounded(const tensor<double>& x, dtype out) { return rounde
 
 } // namespace
 
-forward_bounds bound_forward(const attention_case& c, const attention_inputs& in, dtype t, dtype out, p_rounding p) {
+forward_bounds bound_forward(const attention_case& c, const attention_inputs& in, dtype t, dtype out, p_rounding p,
+                             score_sums sums) {
     forward_bounds r;
     tensor<double> plain_out;
     tensor<double> plain_lse;
@@ -185,11 +189,12 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
                 }
                 const double lse = r.lse.expected(b, h, i);
                 const double lse_size = std::isfinite(lse) ? std::abs(lse) : 0.0;
+                const double cut_off = sums == score_sums::cut_off ? w.s.p.row(i).dot(w.cut_off.row(i)) : 0.0;
                 r.out.allowed(b, h, i) = 2.0 * largest(plain_out, r.out.expected, b, h, i) + 4.0 * u_out * max_v +
                                          u * (noise + 2.0 * drift) + underflow * (1.0 + max_v) + 2.0 * smallest(out);
                 r.lse.allowed(b, h, i) =
                     2.0 * largest(plain_lse, r.lse.expected, b, h, i) +
-                    u * (4.0 * (1.0 + lse_size) + p_rho.norm() + sum_rounding + 2.0 * std::abs(p_x.sum()));
+                    u * (4.0 * (1.0 + lse_size) + p_rho.norm() + sum_rounding + 2.0 * std::abs(p_x.sum()) + cut_off);
             }
         }
     }

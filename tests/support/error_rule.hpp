@@ -36,9 +36,14 @@ struct backward_bounds {
     row_bounds dq, dk, dv;
 };
 
+/// How a machine adds up the products of a score: every sum rounded to nearest, or 16 products at a time and the sum cut off
+/// towards zero, as the 16-bit matrix units of NVIDIA's GPUs do (docs/numerics.md, "Sums that are cut off").
+enum class score_sums : unsigned char { rounded, cut_off };
+inline constexpr index_t cut_off_step = 16; ///< products from one cut to the next
+
 /// Bounds for a call whose inputs (exact in `in`) have type `t` and whose output has type `out`.
 [[nodiscard]] forward_bounds bound_forward(const attention_case& c, const attention_inputs& in, dtype t, dtype out,
-                                           p_rounding p = p_rounding::none);
+                                           p_rounding p = p_rounding::none, score_sums sums = score_sums::rounded);
 /// Bounds for gradients of type `gradient` computed in compute_dtype(t), from a forward call's lse in that
 /// type and out in type t, each as far off as its own bound allows (`p`: how that call rounded P).
 [[nodiscard]] backward_bounds bound_backward(const attention_case& c, const attention_inputs& in, dtype t,
