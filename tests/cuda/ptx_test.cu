@@ -245,6 +245,7 @@ __host__ __device__ float long_number(int row, int column) {
 template <int keys_>
 struct split_tile {
     static constexpr int keys = keys_;
+    static constexpr int panels_at_once = keys / 32;
 };
 
 /// S = A·Kᵀ and O = A·V, A 64 x `columns` and 64 x `keys` from registers, K and V `keys` x `columns`, split into planes in
@@ -252,7 +253,7 @@ struct split_tile {
 /// planes of V.
 template <int keys, int columns>
 __global__ void wgmma_tf32_kernel(bool a_high, bool b_high, float* scores, float* values) {
-    using key_side = key_planes<split_tile<keys>>;
+    using key_side = key_planes<split_tile<keys>, columns>;
     using value_side = value_planes<split_tile<keys>, columns>;
     constexpr int bytes = tile_bytes(keys, columns, 4);
     extern __shared__ char raw[];
@@ -263,21 +264,20 @@ __global__ void wgmma_tf32_kernel(bool a_high, bool b_high, float* scores, float
     const int warp = static_cast<int>(threadIdx.x) / 32;
     const int k_place = key_side::lane_place();
     const int v_place = value_side::lane_place();
-    for (int panel = 0; panel < columns / 32; ++panel) { // a warp fills what it splits
-        for (int e = 0; e < 4; ++e) {
-            const int column = panel * 32 + l % 8 * 4 + e;
-            for (int i = 0; i < key_side::rows; ++i) {
-                *reinterpret_cast<float*>(k[0] + key_side::place(k_place, panel, i) + 4 * e) =
-                    long_number(warp * (keys / 4) + l / 8 + 4 * i + 3, column);
-            }
-            for (int i = 0; i < 2 * value_side::groups; ++i) {
-                *reinterpret_cast<float*>(v[0] + value_side::place(v_place, i / 2, panel, i % 2) + 4 * e) =
-                    long_number(i / 2 * 32 + warp * 8 + l / 8 + i % 2 * 4 + 8, column);
-            }
-        }
+    for (int i = 0; i < keys * columns / 128; ++i) { // a warp fills what it splits
+        const int e = i % 4;
+        const int half = i / 4 % 2;
+        const int panel = i / 8 % (columns / 32);
+        const int group = i / 8 / (columns / 32);
+        const int key = group * 32 + warp * 8 + half * 4 + l / 8;
+        const int column = panel * 32 + l % 8 * 4 + e;
+        *reinterpret_cast<float*>(k[0] + key_side::place(k_place, group, panel, half) + 4 * e) =
+            long_number(key + 3, column);
+        *reinterpret_cast<float*>(v[0] + value_side::place(v_place, group, panel, half) + 4 * e) =
+            long_number(key + 8, column);
     }
     __syncwarp();
-    key_side::template split<columns>(k[0], k[1], k_place);
+    key_side::split(k[0], k[1], k_place);
     value_side::split(v[0], v[1], v_place);
     ptx::fence_async_proxy();
     __syncthreads();

@@ -8,6 +8,7 @@ constexpr tf32_shape d64 = {.dim = 64,
                             .value_dim = 64,
                             .keys = 64,
                             .consumers = 3,
+                            .panels_at_once = 1,
                             .fragments = 2,
                             .splitter_registers = 56,
                             .consumer_registers = 152};

@@ -10,14 +10,21 @@
 
 namespace pantile::cuda {
 
+/// K or V of one head, of which keys [begin, end) are worth reading; the others become zeros.
+struct alignas(16) tf32_source {
+    const float* head;
+    int begin;
+    int end;
+};
+
 /// A row tile of this block.
 struct tf32_note {
     int batch; ///< -1: no more work
     int head;
-    int kv_head;
     core::span rows;
     core::band mask;
     key_run run;
+    tf32_source source[2]; ///< K and V
 };
 
 /// One part of a K or V tile: 64 columns of all its keys. It arrives as fp32 numbers in the high plane and becomes two

@@ -29,7 +29,6 @@ class tf32_splitter {
             const bool ends = at.batch < 0;
             const bool loads = !ends && at.run.begin != at.run.end;
             int n = loads ? at.run.begin : 0;
-            if (loads) start(at);
             do {
 #pragma unroll 1
                 for (int part = 0; part < parts; ++part) {
@@ -38,8 +37,6 @@ class tf32_splitter {
                     // Without a load what is under way must not wait for the next: it may be far behind.
                     if (pending_ > (loads ? tile::ahead : 0)) split(loads ? part + 1 : parts);
                 }
-                key_ += tile::keys * a_.k_layout.row;
-                value_ += tile::keys * a_.v_layout.row;
             } while (loads && ++n < at.run.end);
             if (ends) break;
             __syncwarp();
@@ -67,84 +64,69 @@ class tf32_splitter {
             const core::schedule plan = schedule_of<tile>(a_, at.batch);
             to.batch = at.batch;
             to.head = at.head;
-            to.kv_head = at.kv_head;
             to.rows = plan.rows(at.row_tile);
             to.mask = plan.mask;
             to.run = key_run::of<tile::keys>(plan, at.row_tile);
+            const auto head = [&](const void* first, const layout& l) {
+                return static_cast<const float*>(first) + l.place(at.batch, at.kv_head, 0);
+            };
+            to.source[0] = {head(a_.k, a_.k_layout), 0, static_cast<int>(plan.mask.k_len)};
+            // Values that no row sees must not count: they may be infinite, and 0 times that is NaN.
+            to.source[1] = {head(a_.v, a_.v_layout), to.run.visible_begin, to.run.visible_end};
         }
         ptx::arrive(shared_.note_full[row % tf32_notes]);
     }
 
-    /// Where this lane's first chunks are, in the first key tile.
-    __device__ __forceinline__ void start(const tf32_note& at) {
-        const index_t first = at.run.begin * tile::keys + lane() / 8;
-        key_ = static_cast<const float*>(a_.k) +
-               a_.k_layout.place(at.batch, at.kv_head, first + warp() * (tile::keys / 4)) + lane() % 8 * 4;
-        value_ = static_cast<const float*>(a_.v) + a_.v_layout.place(at.batch, at.kv_head, first + warp() * 8) +
-                 lane() % 8 * 4;
-    }
     /// This warp's part of the next stage: part `part` of the key tile whose first key is `first_key`.
     __device__ __forceinline__ void load(const tf32_note& at, int first_key, int part) {
+        const bool of_value = part >= tile::key_stages;
+        const tf32_source source = at.source[of_value ? 1 : 0]; // read while we wait
         ptx::wait(shared_.empty[loads_.stage], loads_.parity ^ 1);
         if (a_.vectors) {
-            load<true>(at, first_key, part);
+            load<true>(source, of_value, first_key, part);
         } else {
-            load<false>(at, first_key, part);
+            load<false>(source, of_value, first_key, part);
         }
         loads_.advance();
         ++pending_;
     }
     template <bool vectors>
-    __device__ __forceinline__ void load(const tf32_note& at, int first_key, int part) {
-        if (part < tile::key_stages) {
-            load_key<vectors>(at, first_key, part);
+    __device__ __forceinline__ void load(const tf32_source& source, bool of_value, int first_key, int part) {
+        if (of_value) {
+            part -= tile::key_stages;
+            with_columns<tile::last_value_columns>(part == tile::value_stages - 1, [&](auto columns) {
+                copy<vectors, value_planes<tile, columns>>(value_place_, source, a_.v_layout.row, a_.shape.value_dim,
+                                                           first_key, part);
+            });
         } else {
-            load_value<vectors>(at, first_key, part - tile::key_stages);
+            with_columns<tile::last_key_columns>(part == tile::key_stages - 1, [&](auto columns) {
+                copy<vectors, key_planes<tile, columns>>(key_place_, source, a_.k_layout.row, a_.shape.head_dim,
+                                                         first_key, part);
+            });
         }
     }
-    template <bool vectors>
-    __device__ __forceinline__ void load_key(const tf32_note& at, int first_key, int part) {
-        using planes = key_planes<tile>;
+    template <bool vectors, class planes>
+    __device__ __forceinline__ void copy(int place, const tf32_source& source, index_t stride, index_t dim,
+                                         int first_key, int part) {
         char* to = shared_.stage[loads_.stage].high;
-        const float* from = key_ + part * tf32_stage_columns;
-        const int keys = static_cast<int>(at.mask.k_len) - first_key - warp() * (tile::keys / 4) - lane() / 8;
-        const int columns = static_cast<int>(a_.shape.head_dim) - part * tf32_stage_columns - lane() % 8 * 4;
-        with_columns<tile::last_key_columns>(part == tile::key_stages - 1, [&](auto width) {
-#pragma unroll(vectors ? planes::rows : 1)
-            for (int k = 0; k < planes::rows; ++k) {
-#pragma unroll(vectors ? 2 : 1)
-                for (int panel = 0; panel < width / tf32_panel; ++panel) {
-                    copy_chunk<vectors>(to + planes::place(key_place_, panel, k), from + panel * tf32_panel,
-                                        4 * k < keys ? columns - panel * tf32_panel : 0);
-                }
-                from += 4 * a_.k_layout.row;
-            }
-        });
-    }
-    /// The same of V; values that no row sees become zeros.
-    template <bool vectors>
-    __device__ __forceinline__ void load_value(const tf32_note& at, int first_key, int part) {
-        char* to = shared_.stage[loads_.stage].high;
-        const float* from = value_ + part * tf32_stage_columns;
         const int key = first_key + warp() * 8 + lane() / 8;
-        const int columns = static_cast<int>(a_.shape.value_dim) - part * tf32_stage_columns - lane() % 8 * 4;
-        with_columns<tile::last_value_columns>(part == tile::value_stages - 1, [&](auto width) {
-            using planes = value_planes<tile, width>;
+        const int column = part * tf32_stage_columns + lane() % 8 * 4;
+        const int columns = static_cast<int>(dim) - column;
+        const float* from = source.head + key * stride + column;
 #pragma unroll(vectors ? planes::groups : 1)
-            for (int group = 0; group < planes::groups; ++group) {
+        for (int group = 0; group < planes::groups; ++group) {
 #pragma unroll(vectors ? 2 : 1)
-                for (int half = 0; half < 2; ++half) {
-                    const int there = key + 32 * group + 4 * half;
-                    const bool visible = there >= at.run.visible_begin && there < at.run.visible_end;
+            for (int half = 0; half < 2; ++half) {
+                const bool wanted = static_cast<unsigned>(key - source.begin + 32 * group + 4 * half) <
+                                    static_cast<unsigned>(source.end - source.begin);
 #pragma unroll(vectors ? planes::panels : 1)
-                    for (int panel = 0; panel < planes::panels; ++panel) {
-                        copy_chunk<vectors>(to + planes::place(value_place_, group, panel, half),
-                                            from + panel * tf32_panel, visible ? columns - panel * tf32_panel : 0);
-                    }
-                    from += (half == 0 ? 4 : 28) * a_.v_layout.row;
+                for (int panel = 0; panel < planes::panels; ++panel) {
+                    copy_chunk<vectors>(to + planes::place(place, group, panel, half), from + panel * tf32_panel,
+                                        wanted ? columns - panel * tf32_panel : 0);
                 }
+                from += (half == 0 ? 4 : 28) * stride;
             }
-        });
+        }
     }
 
     /// Splits the oldest stage that has not been. The next to load is part `next_part` of a key tile.
@@ -159,10 +141,9 @@ class tf32_splitter {
         char* low = shared_.stage[s].low;
         if (part < tile::key_stages) {
             with_columns<tile::last_key_columns>(part == tile::key_stages - 1, [&](auto columns) {
-                key_planes<tile>::template split<columns>(high, low, key_place_);
+                key_planes<tile, columns>::split(high, low, key_place_);
             });
         } else {
-            __syncwarp(); // the other lanes' copies have come, too
             with_columns<tile::last_value_columns>(
                 part == parts - 1, [&](auto columns) { value_planes<tile, columns>::split(high, low, value_place_); });
         }
@@ -175,9 +156,7 @@ class tf32_splitter {
     const work_order& order_;
     tf32_shared<tile>& shared_;
     ring<tile::stages> loads_;
-    const float* key_ = nullptr; ///< this lane's first chunk of K in the key tile under way
-    const float* value_ = nullptr;
-    int key_place_ = key_planes<tile>::lane_place();
+    int key_place_ = key_planes<tile, tf32_stage_columns>::lane_place();
     int value_place_ = value_planes<tile, tf32_stage_columns>::lane_place();
     bool ended_ = false; ///< all row tiles have been noted
     int pending_ = 0;    ///< stages that have been loaded and not split

@@ -16,6 +16,9 @@ struct tf32_shape {
     int consumers = 2; ///< warpgroups of 64 query rows
     int stages = 5;    ///< of the ring that K and V pass through
     int ahead = 2;     ///< stages whose copies are under way while an earlier one is split
+    /// Panels of a stage (2) that a warp reads before it writes their planes: two hide more of the latency, one comes in
+    /// shorter bursts, which hold up the consumers' shuffles less.
+    int panels_at_once = 2;
     int chunk = 64;    ///< columns of V that one product multiplies by
     int fragments = 3; ///< of Q, 16 columns each, in registers: with two, none are made beside the products before
     int parts = 1;     ///< accumulators of Q·K
@@ -49,6 +52,7 @@ struct tf32_tile {
     static constexpr int consumers = shape.consumers;
     static constexpr int stages = shape.stages;
     static constexpr int ahead = shape.ahead;
+    static constexpr int panels_at_once = shape.panels_at_once;
     static constexpr int chunk = shape.chunk;
     static constexpr int fragments = shape.fragments;
     static constexpr int parts = shape.parts;
