@@ -99,7 +99,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("library", nargs="+", help="one or more builds of libpantile_bench_cuda.so to compare")
     options.add_argument("--grid", default="hopper", choices=["hopper", "portable", "decode", "fp32", "fp64"])
-    options.add_argument("--dims", default="64,128,256")
+    options.add_argument("--dims", help="head dims; by default 64,128,256, and 192 in fp32 and fp64")
     options.add_argument("--lengths", default="512,2048,8192,16384")
     options.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16"])
     options.add_argument("--rounds", type=int, default=7)
@@ -120,7 +120,8 @@ def main():
         for batch, k_len in ((1, 8192), (1, 65536), (16, 8192), (64, 8192)):
             cells.append((f"decode {batch} x {k_len}", (batch, 32, 8, 1, k_len, 128), False))
     else:
-        for dim in map(int, chosen.dims.split(",")):
+        dims = chosen.dims or ("64,128,192,256" if chosen.grid in ("fp32", "fp64") else "64,128,256")
+        for dim in map(int, dims.split(",")):
             for causal in (False, True):
                 for length in map(int, chosen.lengths.split(",")):
                     sizes = (16384 // length, 2048 // dim, 2048 // dim, length, length, dim)
