@@ -4,7 +4,8 @@
 #include "tile/load.cuh"
 #include "tile/order.hpp"
 #include "tile/product_half.cuh"
-#include "tile/product_wide.cuh"
+#include "tile/product_fma.cuh"
+#include "tile/product_tf32.cuh"
 #include "tile/softmax.cuh"
 #include "tile/split.hpp"
 #include "tile/store.cuh"
@@ -15,7 +16,7 @@
 
 // Forward attention on any GPU from sm_80 on: the core's walk, run by the threads of one block on the warp matrix unit
 // (mma.sync), or by multiply-adds. One block a row tile; each warp holds 16 or 32 query rows and all keys of a tile. What
-// depends on the type, the two products, is a parameter: see tile/product_half.cuh and tile/product_wide.cuh.
+// depends on the type, the two products, is a parameter: see tile/product_half.cuh, tile/product_tf32.cuh and tile/product_fma.cuh.
 
 namespace pantile::cuda {
 
@@ -166,7 +167,6 @@ class portable_machine {
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {
             reduce_rows(state_[m]);
-            if constexpr (std::is_same_v<T, double>) product::order_columns(o_[m]);
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
                 const int packed = packed_row(m, r);
@@ -263,7 +263,6 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
     using T = typename tile::input;
     __shared__ alignas(block_work<T>) char memory[sizeof(block_work<T>)];
     auto& facts = *reinterpret_cast<block_work<T>*>(memory);
-    if constexpr (std::is_same_v<T, double>) fill_exp2_table();
     if (threadIdx.x == 0) {
         const core::sequence whole = a.shape.sequence_of(batch);
         const core::sequence part =

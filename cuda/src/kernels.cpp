@@ -16,6 +16,12 @@ extern const std::span<const kernel> wide_96;
 extern const std::span<const kernel> wide_128;
 extern const std::span<const kernel> wide_192;
 extern const std::span<const kernel> wide_256;
+extern const kernel f64_64[2];
+extern const kernel f64_96[2];
+extern const kernel f64_128[3];
+extern const kernel f64_192[2];
+extern const kernel f64_256[3];
+extern const kernel sm90_f64[5];
 extern const kernel sm90_tf32[6];
 extern const kernel sm90_64[4];
 extern const kernel sm90_128[2];
@@ -23,10 +29,10 @@ extern const kernel sm90_192[4];
 extern const kernel sm90_256[2];
 
 std::span<const std::span<const kernel>> kernel_tables() {
-    static const std::span<const kernel> tables[] = {portable_64, portable_96, portable_128, portable_192, portable_256,
-                                                     decode_64,   decode_128,  decode_256,   wide_64,      wide_96,
-                                                     wide_128,    wide_192,    wide_256,     sm90_tf32,    sm90_64,
-                                                     sm90_128,    sm90_192,    sm90_256};
+    static const std::span<const kernel> tables[] = {
+        portable_64, portable_96, portable_128, portable_192, portable_256, decode_64, decode_128, decode_256,
+        wide_64,     wide_96,     wide_128,     wide_192,     wide_256,     f64_64,    f64_96,     f64_128,
+        f64_192,     f64_256,     sm90_f64,     sm90_tf32,    sm90_64,      sm90_128,  sm90_192,   sm90_256};
     return tables;
 }
 

@@ -39,7 +39,6 @@ bool hides(const core::problem& p) { return p.left < p.k_len || p.right < p.k_le
 
 /// Why the sm90 kernel cannot serve the call; empty if it can.
 std::string sm90_objection(const core::problem& p, const call_facts& call, const device_facts& device) {
-    if (call.type == element::float64) return "q, k and v are fp64";
     if (device.compute_capability != 90) return "the device is not of compute capability 9.0";
     if (call.type != element::float32) { // what the copy engine can read
         if (!call.vectors) return "a base, stride or dim of q, k or v is not a multiple of 16 bytes";
@@ -167,7 +166,9 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
         plan.tiles = {hopper->rows, hopper->keys, 1};
         // In the tail the row tiles of a head run far apart, and K and V of many heads do not stay in L2. Short row tiles
         // are bound by memory already: for them the tail is short.
-        plan.tail = tail_of(p, heads, row_tiles, device.multiprocessors, row_tiles <= 8 ? 1 : 3);
+        plan.tail = tail_of(p, heads, row_tiles, device.multiprocessors * hopper->resident, row_tiles <= 8 ? 1 : 3);
+        plan.blocks = items;
+        if (call.type == element::float64) return plan; // a block a row tile
         plan.blocks = core::min(items, device.multiprocessors);
         // Under a mask row tiles differ in length: free blocks take the next one. Else all are alike, and taking turns
         // shares them out evenly.

@@ -48,6 +48,7 @@ TEST(forward_races, a_thousand_calls_give_the_same_bits) {
                              {dtype::bf16, cuda_kernel::decode, 20, 7}, // more rows than fit one tile of 16
                              {dtype::f32, cuda_kernel::sm90, 520, 0},
                              {dtype::f32, cuda_kernel::portable, 150, 0},
+                             {dtype::f64, cuda_kernel::sm90, 520, 0},
                              {dtype::f64, cuda_kernel::portable, 150, 3}}) {
         if (s.kernel == cuda_kernel::sm90 && compute_capability() != 90) continue;
         const attention_case c = case_of(s.q_len, 700, 128, true);

@@ -66,7 +66,7 @@ TEST(swizzle, tiles_are_whole_panels) {
     EXPECT_EQ(tile_bytes(80, 256) % tile_alignment, 0);
 }
 
-// ---------------------------------------------------------------------------- fp32 and fp64: who holds what (wide.hpp)
+// ---------------------------------------------------------------------------- fp32: who holds what (wide.hpp)
 
 /// The banks that one quarter warp (8 lanes, 16 bytes each) meets: 8 chunks of 128 bytes, none twice.
 template <class Chunk, class Row>
@@ -105,8 +105,6 @@ void expect_columns_once(int dim) {
 TEST(wide, every_column_of_o_has_one_holder) {
     expect_columns_once<float>(128);
     expect_columns_once<float>(96);
-    expect_columns_once<double>(64);
-    expect_columns_once<double>(256);
 }
 
 // The products by the book (rows g and g + 8 of A, column g of B, columns 2t and 2t + 1 of C) on operands handed out as
@@ -138,10 +136,7 @@ void expect_product_is_p_times_v() {
     }
 }
 
-TEST(wide, permuted_products_are_p_times_v) {
-    expect_product_is_p_times_v<float>();
-    expect_product_is_p_times_v<double>();
-}
+TEST(wide, permuted_products_are_p_times_v) { expect_product_is_p_times_v<float>(); }
 
 TEST(exp2, is_right_to_an_ulp_over_the_exponents_of_a_softmax) {
     std::uint64_t state = 1;
@@ -157,26 +152,6 @@ TEST(exp2, is_right_to_an_ulp_over_the_exponents_of_a_softmax) {
     EXPECT_EQ(exp2_f64(-1500.0), 0.0);
     EXPECT_EQ(exp2_f64(-std::numeric_limits<double>::infinity()), 0.0);
     EXPECT_TRUE(std::isnan(exp2_f64(std::numeric_limits<double>::quiet_NaN())));
-}
-
-TEST(exp2, by_the_table_is_right_to_two_ulp) {
-    std::vector<double> entries;
-    for (int i = 0; i < exp2_table_size; ++i) entries.push_back(exp2_table_entry(i));
-    const auto table = [&](std::uint32_t i) { return entries.at(i); };
-    for (int n = 0; n < 2'000'000; ++n) {
-        const double x = -1022.0 * n / 2'000'000.0 * (n % 3 == 0 ? 1e-3 : 1.0);
-        const long double exact = exp2l(x);
-        const double ulp = std::ldexp(1.0, std::ilogb(static_cast<double>(exact)) - 52);
-        ASSERT_LE(std::fabs(static_cast<double>(exp2_f64(x, table) - exact)), 2.0 * ulp) << x;
-    }
-    EXPECT_EQ(exp2_f64(0.0, table), 1.0);
-    EXPECT_EQ(exp2_f64(5.0, table), 32.0);
-    EXPECT_EQ(exp2_f64(-1022.0, table), std::numeric_limits<double>::min());
-    EXPECT_EQ(exp2_f64(-1022.5, table), 0.0);
-    EXPECT_EQ(exp2_f64(-1e300, table), 0.0);
-    EXPECT_EQ(exp2_f64(-std::numeric_limits<double>::infinity(), table), 0.0);
-    EXPECT_TRUE(std::isnan(exp2_f64(std::numeric_limits<double>::quiet_NaN(), table)));
-    EXPECT_TRUE(std::isnan(exp2_f64(-std::numeric_limits<double>::quiet_NaN(), table)));
 }
 
 // ------------------------------------------------------------------------------------------------------------ Hopper

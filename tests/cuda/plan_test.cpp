@@ -146,8 +146,7 @@ TEST(plan, wide_types_have_kernels_of_their_own) {
         EXPECT_EQ(plan.chosen->kind, cuda_kernel::portable);
         EXPECT_EQ(plan.chosen->type, type);
         for (const index_t dim : {128, 136, 256}) {
-            EXPECT_EQ(choose(square(1024, dim), aligned(type), h100).chosen->kind,
-                      type == element::float32 ? cuda_kernel::sm90 : cuda_kernel::portable);
+            EXPECT_EQ(choose(square(1024, dim), aligned(type), h100).chosen->kind, cuda_kernel::sm90);
         }
         call_facts split = aligned(type);
         split.key_splits = 2;
@@ -158,6 +157,9 @@ TEST(plan, wide_types_have_kernels_of_their_own) {
     EXPECT_EQ(choose(square(1024, 128), exact, h100).chosen->kind, cuda_kernel::ffma);
     exact.type = element::float64;
     EXPECT_THROW((void)choose(square(1024, 128), exact, h100), unsupported);
+    call_facts crooked = aligned(element::float64); // fp64 comes through the copy engine, fp32 need not
+    crooked.vectors = false;
+    EXPECT_EQ(choose(square(1024, 128), crooked, h100).chosen->kind, cuda_kernel::portable);
 }
 
 TEST(plan, a_smaller_value_dim_has_a_tile_of_its_own) {

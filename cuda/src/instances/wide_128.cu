@@ -4,7 +4,6 @@ namespace pantile::cuda {
 
 // Head dim, row tile, key tile, warps, blocks a multiprocessor.
 extern const std::span<const kernel> wide_128;
-constinit const std::span<const kernel> wide_128 =
-    wide_kernels<portable_tile<float, 128, 64, 64, 4, 2>, portable_tile<double, 128, 64, 16, 4, 2>>;
+constinit const std::span<const kernel> wide_128 = wide_kernels<portable_tile<float, 128, 64, 64, 4, 2>>;
 
 } // namespace pantile::cuda

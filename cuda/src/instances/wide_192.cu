@@ -2,9 +2,8 @@
 
 namespace pantile::cuda {
 
-// Head dim, row tile, key tile, warps, blocks a multiprocessor, warps that share 16 rows.
+// Head dim, row tile, key tile, warps, blocks a multiprocessor.
 extern const std::span<const kernel> wide_192;
-constinit const std::span<const kernel> wide_192 =
-    wide_kernels<portable_tile<float, 192, 64, 32, 4, 2>, portable_tile<double, 192, 64, 16, 8, 1, 2>>;
+constinit const std::span<const kernel> wide_192 = wide_kernels<portable_tile<float, 192, 64, 32, 4, 2>>;
 
 } // namespace pantile::cuda

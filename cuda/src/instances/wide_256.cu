@@ -4,8 +4,6 @@ namespace pantile::cuda {
 
 // Head dim, row tile, key tile, warps, blocks a multiprocessor, warps that share 16 rows.
 extern const std::span<const kernel> wide_256;
-constinit const std::span<const kernel> wide_256 =
-    wide_kernels<portable_tile<float, 256, 64, 32, 8, 1, 2>, portable_tile<double, 256, 64, 16, 8, 1, 2>,
-                 portable_tile<double, 256, 32, 16, 4, 1, 2>>;
+constinit const std::span<const kernel> wide_256 = wide_kernels<portable_tile<float, 256, 64, 32, 8, 1, 2>>;
 
 } // namespace pantile::cuda

@@ -4,7 +4,6 @@ namespace pantile::cuda {
 
 // Head dim, row tile, key tile, warps, blocks a multiprocessor.
 extern const std::span<const kernel> wide_64;
-constinit const std::span<const kernel> wide_64 =
-    wide_kernels<portable_tile<float, 64, 64, 64, 4, 2>, portable_tile<double, 64, 64, 32, 4, 2>>;
+constinit const std::span<const kernel> wide_64 = wide_kernels<portable_tile<float, 64, 64, 64, 4, 2>>;
 
 } // namespace pantile::cuda

@@ -27,4 +27,9 @@ __device__ __forceinline__ float load_shared_now(std::uint32_t address) {
     return x;
 }
 
+/// Two neighbouring numbers, 16-byte aligned.
+__device__ __forceinline__ void load_pair(double* to, std::uint32_t from) {
+    asm volatile("ld.shared.v2.f64 {%0, %1}, [%2];" : "=d"(to[0]), "=d"(to[1]) : "r"(from));
+}
+
 } // namespace pantile::cuda::ptx

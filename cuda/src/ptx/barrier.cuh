@@ -60,6 +60,11 @@ __device__ __forceinline__ void named_sync() {
     asm volatile("bar.sync %0, %1;" ::"n"(id), "n"(threads) : "memory");
 }
 
+/// The same where the warp chooses the id: the compiler then reserves all 16.
+__device__ __forceinline__ void named_sync(int id, int threads) {
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
 /// Arrives without waiting.
 template <int id, int threads>
 __device__ __forceinline__ void named_arrive() {

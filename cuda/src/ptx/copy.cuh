@@ -24,6 +24,12 @@ __device__ __forceinline__ void copy_async_16_if(bool wanted, std::uint32_t shar
                  : "memory");
 }
 
+/// 8 bytes to a shared_address, through L1; with `valid` false it writes zeros and reads nothing.
+__device__ __forceinline__ void copy_async_8(std::uint32_t shared, const void* global, bool valid) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(shared), "l"(global), "r"(valid ? 8 : 0)
+                 : "memory");
+}
+
 __device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
 /// Waits until at most `pending` of this thread's committed groups are still under way.
@@ -45,6 +51,15 @@ __device__ __forceinline__ void copy_box(void* shared, const CUtensorMap& map, b
     asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, "
                  "%6}], [%2];" ::"r"(shared_address(shared)),
                  "l"(&map), "r"(shared_address(&done)), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+                 : "memory");
+}
+
+/// The same of a rank-5 map.
+__device__ __forceinline__ void copy_box(void* shared, const CUtensorMap& map, barrier& done, int c0, int c1, int c2,
+                                         int c3, int c4) {
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, "
+                 "%6, %7}], [%2];" ::"r"(shared_address(shared)),
+                 "l"(&map), "r"(shared_address(&done)), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4)
                  : "memory");
 }
 

@@ -61,4 +61,9 @@ __device__ __forceinline__ void mma_f64(double* c, const double* a, const double
 #endif
 }
 
+/// x += y, and not later: the compiler would put off a sum whose value it does not need yet, and keep y until then.
+__device__ __forceinline__ void add_f64(double& x, double y) {
+    asm volatile("add.rn.f64 %0, %0, %1;" : "+d"(x) : "d"(y));
+}
+
 } // namespace pantile::cuda::ptx

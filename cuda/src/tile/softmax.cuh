@@ -76,35 +76,11 @@ __device__ __forceinline__ void hide(V (&s)[n], const column_limits (&limits)[2]
     }
 }
 
-/// The table of exp2_f64 in shared memory, one a block: fill_exp2_table() and a barrier come before any fold in fp64.
-__device__ __forceinline__ double* exp2_table() {
-    __shared__ double table[exp2_table_size];
-    return table;
-}
-__device__ __forceinline__ void fill_exp2_table() {
-    if (threadIdx.x < exp2_table_size) exp2_table()[threadIdx.x] = exp2_table_entry(static_cast<int>(threadIdx.x));
-}
-
-/// 2^x of many numbers: in fp64 by the table, whose address stays in a register.
-template <class V>
-struct many_exp2 {
-    __device__ __forceinline__ V operator()(V x) const { return row_ops<V>::exp2(x); }
-};
-template <>
-struct many_exp2<double> {
-    std::uint32_t table = ptx::shared_address(exp2_table());
-    __device__ __forceinline__ many_exp2() { asm volatile("" : "+r"(table)); } // else computed anew for each number
-    __device__ __forceinline__ double operator()(double x) const {
-        return exp2_f64(x, [this](std::uint32_t i) { return ptx::load_shared<double>(table + i * 8); });
-    }
-};
-
 /// The two rows' state after a score tile, and what the tile leaves behind: s becomes 2^(logit - max), factor what the
 /// rows' earlier O must be multiplied by. The sums cover this thread's columns only; reduce_rows joins them at the end.
 template <class V, int n>
 __device__ __forceinline__ void fold(V (&s)[n], row_state<V> (&state)[2], V (&factor)[2], V scale) {
     using ops = row_ops<V>;
-    const many_exp2<V> exp2;
     V top[2] = {ops::lowest(), ops::lowest()};
 #pragma unroll
     for (int i = 0; i < n; ++i) top[i / 2 % 2] = ops::max(top[i / 2 % 2], s[i]);
@@ -113,19 +89,13 @@ __device__ __forceinline__ void fold(V (&s)[n], row_state<V> (&state)[2], V (&fa
     for (int r = 0; r < 2; ++r) {
         top[r] = ops::max(top[r], __shfl_xor_sync(0xffffffffU, top[r], 1));
         top[r] = ops::max(top[r], __shfl_xor_sync(0xffffffffU, top[r], 2));
-        if constexpr (sizeof(V) == 4) {
-            factor[r] = row_softmax<V>::raise(state[r], top[r] * scale);
-        } else { // the same by the table
-            const V before = state[r].max;
-            row_softmax<V>::raise(state[r], top[r] * scale);
-            factor[r] = exp2(before - row_softmax<V>::reference(state[r]));
-        }
+        factor[r] = row_softmax<V>::raise(state[r], top[r] * scale);
         reference[r] = row_softmax<V>::reference(state[r]);
     }
     V sum[2] = {V(0), V(0)};
 #pragma unroll
     for (int i = 0; i < n; ++i) {
-        s[i] = exp2(fma(s[i], scale, -reference[i / 2 % 2]));
+        s[i] = ops::exp2(fma(s[i], scale, -reference[i / 2 % 2]));
         sum[i / 2 % 2] += s[i];
     }
 #pragma unroll

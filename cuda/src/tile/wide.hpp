@@ -2,10 +2,10 @@
 
 #include <pantile/core/macros.hpp>
 
-// Who holds what in the products of fp32 and fp64 tiles. The matrix units sum over k in any order as long as both operands
+// Who holds what in the products of fp32 tiles. The matrix unit sums over k in any order as long as both operands
 // agree on it, and their columns may stand for any columns of the result. Both freedoms are spent so that every lane reads
 // whole 16-byte chunks, that the lanes of a quarter warp meet no bank twice, and that P needs no exchange between lanes.
-// With g = lane / 4, t = lane % 4, C = columns of a panel (32 fp32, 16 fp64), N = C / 8:
+// With g = lane / 4, t = lane % 4, C = 32 columns of a panel, N = C / 8:
 //     Q·Kᵀ   a lane reads chunks 2t and 2t + 1 of its rows (g and g + 8 of Q, g of eight keys): C / 4 neighbouring columns
 //     S      row g + 8r, key 8j + 2t + e is s[4j + 2r + e]
 //     P·V    k index t of the unit is key 2t of eight, index t + 4 is key 2t + 1: what the lane holds of P; it reads chunk g

@@ -1,0 +1,14 @@
+#include "../launch_f64.cuh"
+
+namespace pantile::cuda {
+
+// Head dim, row tile, key tile, warps, blocks a multiprocessor, warps that share 16 rows; the small tile is that of
+// decode, and of devices with less shared memory.
+extern const kernel f64_256[3];
+const kernel f64_256[3] = {
+    f64_entry<256, 64, 16, 8, 1, 2>(cuda_kernel::portable),
+    f64_entry<256, 32, 16, 4, 1, 2>(cuda_kernel::portable),
+    f64_entry<256, 32, 16, 4, 1, 2>(cuda_kernel::decode),
+};
+
+} // namespace pantile::cuda

@@ -1,0 +1,12 @@
+#include "../launch_f64.cuh"
+
+namespace pantile::cuda {
+
+// Head dim, row tile, key tile, warps, blocks a multiprocessor.
+extern const kernel f64_96[2];
+const kernel f64_96[2] = {
+    f64_entry<96, 64, 16, 4, 2>(cuda_kernel::portable),
+    f64_entry<96, 64, 16, 4, 2>(cuda_kernel::decode),
+};
+
+} // namespace pantile::cuda

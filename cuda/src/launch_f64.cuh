@@ -1,0 +1,29 @@
+#pragma once
+
+#include "kernel_f64.cuh"
+#include "launch.cuh"
+
+namespace pantile::cuda {
+
+/// What a launch asks for: the runtime's base may miss the tiles' alignment.
+template <class tile>
+constexpr int f64_shared_bytes = static_cast<int>(sizeof(f64_shared<tile>)) + tile_alignment;
+
+template <class tile>
+void launch_f64(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
+    const index_t positions = a.tiles.row_tile / a.heads_packed;
+    const index_t items = core::ceil_div(a.shape.q_len, positions) * a.shape.batch * (a.shape.q_heads / a.heads_packed);
+    const launch_shape shape{dim3(static_cast<unsigned>(items), static_cast<unsigned>(a.tiles.key_splits)),
+                             tile::threads, f64_shared_bytes<tile>};
+    start(f64_kernel<tile>, "fp64", shape, stream, a, f64_constants::of(a.shape.scale, a.kind == out_kind::partial));
+}
+
+/// `sizes` of f64_tile.
+template <int... sizes>
+constexpr kernel f64_entry(cuda_kernel kind) {
+    using tile = f64_tile<sizes...>;
+    return {kind,           element::float64,       tile::dim,        tile::dim, tile::rows, tile::keys, tile::threads,
+            tile::resident, f64_shared_bytes<tile>, &launch_f64<tile>};
+}
+
+} // namespace pantile::cuda
