@@ -33,11 +33,9 @@ struct forward_arguments {
     tile_plan tiles;          ///< row_tile in packed rows: row_tile / heads_packed query positions of each packed head
     index_t heads_packed = 1; ///< query heads of one kv head that share a row tile (head fastest)
     int tail = 1;             ///< heads whose row tiles run together at the end (see item)
-    /// Counter of the row tiles handed out, zero at the launch: blocks take the next one as they become free. Null: they
-    /// take turns.
-    unsigned* next_item = nullptr;
-    /// Where a kernel that merges its splits itself keeps their parts (decode_parts), and what this launch is known by
-    /// there: of 48 bits, no other launch's.
+    /// Memory of unknown contents for a kernel that shares it among its blocks, and what the launch is known by there: 48
+    /// bits that no other launch has. decode: the parts of its splits (decode_parts). sm90: its counter of row tiles
+    /// (item_counter), or null: blocks take row tiles in turns.
     void* workspace = nullptr;
     std::uint64_t ticket = 0;
     const void* q = nullptr;

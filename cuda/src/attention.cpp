@@ -191,18 +191,11 @@ void run(const prepared& call, const device_options& options, element type, cuda
         return;
     }
     const scratch room(options.workspace, call.plan.workspace_bytes, stream);
-    if (call.plan.counts_items) {
-        forward_arguments counting = a;
-        counting.next_item = static_cast<unsigned*>(room.data());
-        check(cudaMemsetAsync(room.data(), 0, sizeof(unsigned), stream), "cudaMemsetAsync(workspace)");
-        call.plan.chosen->launch(counting, call.device.multiprocessors, stream);
-        return;
-    }
-    if (call.plan.chosen->merges_splits) {
-        forward_arguments merging = a;
-        merging.workspace = room.data();
-        merging.ticket = next_ticket();
-        call.plan.chosen->launch(merging, call.device.multiprocessors, stream);
+    if (call.plan.counts_items || call.plan.chosen->merges_splits) {
+        forward_arguments sharing = a;
+        sharing.workspace = room.data();
+        sharing.ticket = next_ticket();
+        call.plan.chosen->launch(sharing, call.device.multiprocessors, stream);
         return;
     }
     // The splits' O, sums and maxima, each (split, batch, head, row).

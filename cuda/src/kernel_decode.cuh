@@ -4,7 +4,7 @@
 #include "decode/arrivals.cuh"
 #include "decode/merge.cuh"
 #include "decode/tile.hpp"
-#include "tile/load.cuh"
+#include "ptx/copy.cuh"
 #include "tile/product_half.cuh"
 #include "tile/softmax.cuh"
 #include "tile/split.hpp"
@@ -24,7 +24,7 @@ template <class T, class tile>
 class decode_block {
   public:
     __device__ __forceinline__ decode_block(const forward_arguments& a, char* shared)
-        : a_(a), shared_(shared), group_(static_cast<int>(a.shape.group())),
+        : a_(a), shared_(shared), group_(static_cast<int>(a.heads_packed)),
           used_(static_cast<int>(a.shape.q_len) * group_),
           batch_(static_cast<int>(blockIdx.x / static_cast<unsigned>(a.shape.kv_heads))),
           kv_head_(static_cast<int>(blockIdx.x % static_cast<unsigned>(a.shape.kv_heads))) {
@@ -34,12 +34,9 @@ class decode_block {
         // Tiles that some row sees, and of them this split's.
         const auto first = static_cast<unsigned>(visible.begin / tile::keys);
         const auto past = static_cast<unsigned>((visible.end + tile::keys - 1) / tile::keys);
-        const unsigned all = visible.empty() ? 0 : past - first;
-        const unsigned each = all / gridDim.y;
-        const unsigned larger = all - each * gridDim.y; // the first splits have one more
-        tiles_ = static_cast<int>(each + (blockIdx.y < larger ? 1 : 0));
-        const index_t origin =
-            static_cast<index_t>(first + blockIdx.y * each + core::min(blockIdx.y, larger)) * tile::keys;
+        const core::span tiles = share_of(visible.empty() ? 0U : past - first, gridDim.y, blockIdx.y);
+        tiles_ = static_cast<int>(tiles.size());
+        const index_t origin = (first + tiles.begin) * tile::keys;
         const auto within = [&](index_t key) {
             return static_cast<int>(core::clamp(key - origin, 0, tiles_ * tile::keys));
         };
@@ -53,8 +50,9 @@ class decode_block {
             const index_t i = core::min((lane() / 4 + 8 * r) / group_, a.shape.q_len - 1);
             sees_[r] = {within(mask.lo(i)), within(mask.hi(i))};
         }
-        k_ = static_cast<const T*>(a.k) + a.k_layout.place(batch_, kv_head_, origin);
-        v_ = static_cast<const T*>(a.v) + a.v_layout.place(batch_, kv_head_, origin);
+        const index_t first_row = origin + warp() * tile::keys + lane() / row_chunks;
+        k_ = static_cast<const T*>(a.k) + a.k_layout.place(batch_, kv_head_, first_row) + lane() % row_chunks * 8;
+        v_ = static_cast<const T*>(a.v) + a.v_layout.place(batch_, kv_head_, first_row) + lane() % row_chunks * 8;
     }
 
     __device__ __forceinline__ void run() {
@@ -68,7 +66,7 @@ class decode_block {
     }
 
   private:
-    static constexpr int states_at_a_time = 64; ///< splits whose {max, sum} stand in shared memory
+    static constexpr int row_chunks = tile::dim / 8; ///< 16-byte pieces of a row
 
     __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x % 32); }
     __device__ __forceinline__ static int warp() { return static_cast<int>(threadIdx.x / 32); }
@@ -81,8 +79,8 @@ class decode_block {
         const std::uint64_t seen = gridDim.y > 1 && threadIdx.x == 0 ? arrivals_word().peek() : 0;
         load_queries();
         int next = warp();
-#pragma unroll
-        for (int stage = 0; stage < tile::stages; ++stage, next += tile::warps) load_keys(stage, next);
+#pragma unroll 1
+        for (int stage = 0; stage < tile::stages; ++stage, next += tile::warps) load_tiles(stage, next);
         if (gridDim.y > 1 && threadIdx.x == 0) arrivals_word().claim(seen);
         ptx::copy_async_wait<tile::stages - 1>();
         __syncthreads(); // all of Q
@@ -90,12 +88,13 @@ class decode_block {
         for (float& x : o_[0]) x = 0.0F;
         state_[0] = state_[1] = row_softmax<float>::start();
         int stage = 0;
+#pragma unroll 1
         for (int t = warp(); t < tiles_; t += tile::warps, next += tile::warps) {
             ptx::copy_async_wait<tile::stages - 1>();
             __syncwarp();
             fold_tile(stage, t * tile::keys);
             __syncwarp(); // all lanes have read
-            load_keys(stage, next);
+            load_tiles(stage, next);
             stage = stage + 1 == tile::stages ? 0 : stage + 1;
         }
         ptx::copy_async_wait<0>();
@@ -104,36 +103,47 @@ class decode_block {
 
     /// Q of the used rows; the others are 0.
     __device__ __forceinline__ void load_queries() const {
-        constexpr int chunks = tile::dim / 8;
         const auto* q = static_cast<const T*>(a_.q);
-#pragma unroll
-        for (int n = 0; n < tile::rows * chunks / tile::threads; ++n) {
-            const int at = static_cast<int>(threadIdx.x) + n * tile::threads;
-            const int row = at / chunks;
-            const int chunk = at % chunks;
+        for (int at = static_cast<int>(threadIdx.x); at < tile::rows * row_chunks; at += tile::threads) {
+            const int row = at / row_chunks;
+            const int chunk = at % row_chunks;
             const bool exists = row < used_ && chunk * 8 < static_cast<int>(a_.shape.head_dim);
             const T* from = exists ? q + a_.q_layout.place(batch_, head(row), position(row)) + chunk * 8 : q;
             ptx::copy_async_16(shared_ + chunk_offset<tile::rows>(row, chunk), from, exists);
         }
     }
 
-    /// Starts the copies of tile `t`, if there is such a tile, into `stage`. One group in any case.
-    __device__ __forceinline__ void load_keys(int stage, int t) const {
+    /// Starts the copies of K and V of tile `t`, this warp's next, into `stage`, if there is such a tile. One group in any
+    /// case.
+    __device__ __forceinline__ void load_tiles(int stage, int t) {
         if (t < tiles_) {
             const int first = t * tile::keys;
-            char* k = ring(warp()) + stage * (2 * tile::kv_bytes);
-            load_tile<tile::keys, tile::dim, 32>(k,
-                                                 tile_source<T>{k_ + first * a_.k_layout.row, a_.k_layout.row, 0,
-                                                                exist_ - first, static_cast<int>(a_.shape.head_dim),
-                                                                true},
-                                                 lane());
-            load_tile<tile::keys, tile::dim, 32>(k + tile::kv_bytes,
-                                                 tile_source<T>{v_ + first * a_.v_layout.row, a_.v_layout.row,
-                                                                visible_begin_ - first, visible_end_ - first,
-                                                                static_cast<int>(a_.shape.value_dim), true},
-                                                 lane());
+            const std::uint32_t to = ptx::shared_address(ring(warp())) + stage * (2 * tile::kv_bytes);
+            load_tile(to, k_, a_.k_layout.row, a_.shape.head_dim, 0, exist_ - first);
+            load_tile(to + tile::kv_bytes, v_, a_.v_layout.row, a_.shape.value_dim, visible_begin_ - first,
+                      visible_end_ - first);
         }
         ptx::copy_async_commit();
+    }
+
+    /// One tile by one warp, a lane's pieces in one column; `from` is the lane's first piece and moves on to the warp's next
+    /// tile. Rows outside [begin, end) become zeros: what lies there (an unfilled cache, say) may be NaN, and 0 times it
+    /// would not be 0.
+    __device__ __forceinline__ void load_tile(std::uint32_t to, const T*& from, index_t stride, index_t columns,
+                                              int begin, int end) const {
+        constexpr int step = 32 / row_chunks; // rows
+        const int row = lane() / row_chunks;
+        const int bytes = lane() % row_chunks * 8 < static_cast<int>(columns) ? 16 : 0;
+        const bool whole = begin <= 0 && end >= tile::keys;
+        const T* at = from;
+#pragma unroll
+        for (int i = 0; i < tile::keys; i += step) {
+            const bool exists = whole || (row + i >= begin && row + i < end);
+            ptx::copy_async_16(to + chunk_offset<tile::keys>(row + i, lane() % row_chunks), at, exists ? bytes : 0,
+                               policy_);
+            at += step * stride;
+        }
+        from += tile::warps * tile::keys * stride;
     }
 
     __device__ __forceinline__ void fold_tile(int stage, int first) {
@@ -224,10 +234,10 @@ class decode_block {
                     make_float2(piece.state.max, piece.state.sum);
             }
         });
-        __threadfence(); // the part before the arrival
         __shared__ bool last;
         __syncthreads();
         if (threadIdx.x == 0) {
+            __threadfence(); // the block's part before its arrival
             last = arrivals_word().is_last_of(gridDim.y);
             __threadfence(); // the arrival before the reads of the others' parts
         }
@@ -264,8 +274,9 @@ class decode_block {
     int visible_begin_, visible_end_; ///< that some row sees
     int common_begin_, common_end_;   ///< that every row sees
     column_limits sees_[2];           ///< that this thread's rows see
-    const T* k_;
+    const T* k_;                      ///< this lane's first piece of the warp's next tile
     const T* v_;
+    std::uint64_t policy_ = ptx::read_once_policy();
     row_state<float> state_[2];
     float o_[1][tile::dim / 2];
 };

@@ -5,9 +5,9 @@
 #include "sm90/producer.cuh"
 
 // Forward attention for fp16 and bf16 on Hopper (sm_90a). A block stays on its multiprocessor and takes row tiles one
-// after the other. One warpgroup's first thread is the producer: it walks the core's schedule and has the copy engine bring
-// Q, K and V tiles into shared memory, each K tile with a note that says where it stands and whether it is partial. The
-// other warpgroups are consumers, 64 query rows each: S = Q·Kᵀ and O += P·V on the matrix unit, P from registers.
+// after the other. Of one warpgroup two threads are producers: they walk the core's schedule and have the copy engine bring
+// Q, K and V tiles into shared memory, each with a note that says where it stands and which scores are cut. The other
+// warpgroups are consumers, 64 query rows each: S = Q·Kᵀ and O += P·V on the matrix unit, P from registers.
 // A key tile costs the matrix unit rows·keys·(dim + value_dim) / 2048 clocks (2048 for 128 x 128 at d 128), the
 // exponentials rows·keys / 16 (1024), and K and V from L2 2·keys·(dim + value_dim) bytes for all rows (64 KB).
 
@@ -33,12 +33,28 @@ __global__ void __launch_bounds__(tile::threads, 1)
             ptx::initialise(shared.k_empty[s], 4 * tile::consumers);
             ptx::initialise(shared.v_empty[s], 4 * tile::consumers);
         }
+        for (int s = 0; s < sm90_shared<tile>::items; ++s) {
+            ptx::initialise(shared.item_full[s], 1);
+            ptx::initialise(shared.item_empty[s], 1);
+        }
+        ptx::initialise(shared.counter_is_open, 1);
         ptx::fence_initialised_barriers();
+    } else if (threadIdx.x == 32) { // the copy engine's first look at a map takes as long as a load
+        ptx::prefetch_map(k_map);
+        ptx::prefetch_map(q_map);
+        ptx::prefetch_map(v_map);
     }
     __syncthreads();
     if (threadIdx.x < 128) {
         ptx::give_up_registers_to<tile::producer_registers>();
-        if (threadIdx.x == 0) sm90_producer<tile>(a, order, shared, q_map, k_map, v_map).run();
+        if (threadIdx.x == 0) {
+            query_producer<tile>(a, order, shared, q_map).run();
+        } else if (threadIdx.x == 32) {
+            key_producer<tile>(a, shared, k_map, v_map).run();
+        } else if (threadIdx.x == 64 && a.workspace != nullptr) {
+            item_counter::of(a).open();
+            ptx::arrive(shared.counter_is_open);
+        }
     } else {
         ptx::claim_registers_to<tile::consumer_registers>();
         sm90_consumer<T, tile>(a, shared, o_map, static_cast<int>(threadIdx.x) / 128 - 1).run();

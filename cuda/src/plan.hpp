@@ -27,7 +27,7 @@ struct forward_plan {
     index_t heads_packed = 1;
     int tail = 1;
     index_t blocks = 0;
-    bool counts_items = false; ///< the workspace holds the counter of forward_arguments::next_item
+    bool counts_items = false; ///< the workspace holds a counter of row tiles
     index_t workspace_bytes = 0;
 };
 

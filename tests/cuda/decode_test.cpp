@@ -1,11 +1,11 @@
-// Few query rows over many keys: masks, splits, and the workspace that the splits are merged in.
+// Few query rows over many keys, in splits that the last block merges.
 
 #include "judge.hpp"
 
 #include <rapidcheck/gtest.h>
 
 #include <cstdint>
-#include <thread>
+#include <utility>
 
 namespace pantile::test {
 namespace {
@@ -82,164 +82,6 @@ void any_mask_in_any_layout() {
 TEST(decode, any_mask_in_any_layout) {
     PANTILE_NEEDS_DEVICE(80);
     EXPECT_TRUE(rc::check(any_mask_in_any_layout));
-}
-
-/// One decode call of 4 kv heads, again and again on the same tensors.
-class repeated_decode {
-  public:
-    explicit repeated_decode(index_t k_len)
-        : c_(few_rows(4, 1, k_len, 128, false)), q_(bits(c_.q_extent(), 1)), k_(bits(c_.k_extent(), 2)),
-          v_(bits(c_.v_extent(), 3)), out_(std::vector<float>(elements(c_.out_extent()))) {}
-
-    void operator()(cudaStream_t stream, index_t splits, std::span<std::byte> workspace) const {
-        attention(q(), k(), v(), on_device(bhsd(out_.data(), c_.batch, c_.q_heads, c_.q_len, c_.value_dim)), stream,
-                  options(splits, workspace));
-    }
-    [[nodiscard]] index_t workspace_bytes(index_t splits) const {
-        return explain(q(), k(), v(), options(splits, {})).workspace_bytes;
-    }
-    void poison() const {
-        ASSERT_EQ(cudaSuccess, cudaMemset(out_.data(), 0xff, elements(c_.out_extent()) * sizeof(float)));
-    }
-    /// Of the last call that its stream has finished.
-    [[nodiscard]] std::vector<float> result() const { return out_.values(); }
-
-  private:
-    static std::size_t elements(const extents& e) { return static_cast<std::size_t>(e[0] * e[1] * e[2] * e[3]); }
-    static std::vector<bfloat16> bits(const extents& e, unsigned seed) {
-        std::vector<bfloat16> all;
-        for (std::size_t n = 0; n < elements(e); ++n) {
-            seed = seed * 1664525U + 1013904223U;
-            all.emplace_back(static_cast<float>(seed >> 8) / static_cast<float>(1 << 23) - 1.0F);
-        }
-        return all;
-    }
-    [[nodiscard]] device_view<const bfloat16> q() const {
-        return on_device(bhsd<const bfloat16>(q_.data(), c_.batch, c_.q_heads, c_.q_len, c_.head_dim));
-    }
-    [[nodiscard]] device_view<const bfloat16> k() const {
-        return on_device(bhsd<const bfloat16>(k_.data(), c_.batch, c_.kv_heads, c_.k_len, c_.head_dim));
-    }
-    [[nodiscard]] device_view<const bfloat16> v() const {
-        return on_device(bhsd<const bfloat16>(v_.data(), c_.batch, c_.kv_heads, c_.k_len, c_.value_dim));
-    }
-    static device_options options(index_t splits, std::span<std::byte> workspace) {
-        device_options o;
-        o.key_splits = splits;
-        o.workspace = workspace;
-        return o;
-    }
-    attention_case c_;
-    on_gpu<bfloat16> q_, k_, v_;
-    on_gpu<float> out_;
-};
-
-std::span<std::byte> all_of(const on_gpu<std::byte>& memory, index_t bytes) {
-    return {memory.data(), static_cast<std::size_t>(bytes)};
-}
-
-// The last block of a kv head merges; who that is, and what the workspace held, must not show.
-TEST(decode, a_workspace_may_hold_anything) {
-    PANTILE_NEEDS_DEVICE(80);
-    const repeated_decode long_keys(9000);
-    const repeated_decode short_keys(700);
-    const index_t bytes = core::max(long_keys.workspace_bytes(60), short_keys.workspace_bytes(60));
-    const on_gpu<std::byte> memory(std::vector<std::byte>(static_cast<std::size_t>(bytes)));
-    for (const repeated_decode* call : {&long_keys, &short_keys}) {
-        for (const index_t splits : {2, 7, 33, 60}) {
-            std::vector<float> first;
-            for (int n = 0; n < 300; ++n) {
-                // 0, ones, what the last call left, and its parts moved to where the counters stand.
-                if (n % 4 < 2) {
-                    ASSERT_EQ(cudaSuccess, cudaMemset(memory.data(), n % 4 == 0 ? 0 : 0xff, 4096));
-                } else if (n % 4 == 3) {
-                    ASSERT_EQ(cudaSuccess,
-                              cudaMemcpy(memory.data(), memory.data() + 4096, 2048, cudaMemcpyDeviceToDevice));
-                }
-                call->poison();
-                (*call)(nullptr, splits, all_of(memory, bytes));
-                const std::vector<float> now = call->result();
-                if (n == 0) first = now;
-                ASSERT_EQ(now, first) << "call " << n << ", " << splits << " splits";
-            }
-        }
-    }
-}
-
-// Without a wait between them, and with both calls' parts in the same memory.
-TEST(decode, calls_may_follow_each_other_at_once) {
-    PANTILE_NEEDS_DEVICE(80);
-    const repeated_decode a(5000);
-    const repeated_decode b(1200);
-    const index_t bytes = core::max(a.workspace_bytes(33), b.workspace_bytes(12));
-    const on_gpu<std::byte> memory(std::vector<std::byte>(static_cast<std::size_t>(bytes), std::byte{0x5a}));
-    a(nullptr, 33, all_of(memory, bytes));
-    const std::vector<float> first_a = a.result();
-    b(nullptr, 12, all_of(memory, bytes));
-    const std::vector<float> first_b = b.result();
-    for (int round = 0; round < 20; ++round) {
-        a.poison();
-        b.poison();
-        for (int n = 0; n < 25; ++n) {
-            a(nullptr, 33, all_of(memory, bytes));
-            b(nullptr, 12, all_of(memory, bytes));
-        }
-        ASSERT_EQ(a.result(), first_a);
-        ASSERT_EQ(b.result(), first_b);
-    }
-}
-
-TEST(decode, two_threads_on_their_own_streams) {
-    PANTILE_NEEDS_DEVICE(80);
-    const auto work = [](bool offers_workspace) {
-        cudaStream_t stream{};
-        ASSERT_EQ(cudaSuccess, cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-        const repeated_decode call(6000);
-        const index_t bytes = call.workspace_bytes(33);
-        const on_gpu<std::byte> memory(std::vector<std::byte>(static_cast<std::size_t>(bytes), std::byte{0xa5}));
-        const auto workspace = offers_workspace ? all_of(memory, bytes) : std::span<std::byte>{};
-        call(stream, 33, workspace);
-        ASSERT_EQ(cudaSuccess, cudaStreamSynchronize(stream));
-        const std::vector<float> first = call.result();
-        for (int round = 0; round < 20; ++round) {
-            for (int n = 0; n < 25; ++n) call(stream, 33, workspace);
-            ASSERT_EQ(cudaSuccess, cudaStreamSynchronize(stream));
-            ASSERT_EQ(call.result(), first);
-        }
-        ASSERT_EQ(cudaSuccess, cudaStreamDestroy(stream));
-    };
-    std::thread first(work, true);
-    std::thread second(work, false);
-    first.join();
-    second.join();
-}
-
-TEST(decode, a_captured_call_may_run_again) {
-    PANTILE_NEEDS_DEVICE(80);
-    const repeated_decode call(6000);
-    const index_t bytes = call.workspace_bytes(33);
-    const on_gpu<std::byte> memory(std::vector<std::byte>(static_cast<std::size_t>(bytes), std::byte{0xa5}));
-    call(nullptr, 33, all_of(memory, bytes));
-    const std::vector<float> expected = call.result();
-    cudaStream_t stream{};
-    cudaGraph_t graph{};
-    cudaGraphExec_t ready{};
-    ASSERT_EQ(cudaSuccess, cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    ASSERT_EQ(cudaSuccess, cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    call(stream, 33, all_of(memory, bytes));
-    ASSERT_EQ(cudaSuccess, cudaStreamEndCapture(stream, &graph));
-    ASSERT_EQ(cudaSuccess, cudaGraphInstantiate(&ready, graph, 0));
-    for (int n = 0; n < 50; ++n) {
-        call.poison();
-        ASSERT_EQ(cudaSuccess, cudaDeviceSynchronize());
-        ASSERT_EQ(cudaSuccess, cudaGraphLaunch(ready, stream));
-        ASSERT_EQ(cudaSuccess, cudaGraphLaunch(ready, stream));
-        ASSERT_EQ(cudaSuccess, cudaStreamSynchronize(stream));
-        ASSERT_EQ(call.result(), expected) << "launch " << n;
-    }
-    ASSERT_EQ(cudaSuccess, cudaGraphExecDestroy(ready));
-    ASSERT_EQ(cudaSuccess, cudaGraphDestroy(graph));
-    ASSERT_EQ(cudaSuccess, cudaStreamDestroy(stream));
 }
 
 } // namespace

@@ -102,7 +102,7 @@ TEST(plan, few_rows_split_the_keys_and_pack_the_heads) {
     const forward_plan plan = choose(p, aligned(), h100);
     EXPECT_EQ(plan.chosen->kind, cuda_kernel::decode);
     EXPECT_EQ(plan.heads_packed, 4);
-    EXPECT_GT(plan.tiles.key_splits, 16); // 8 groups alone would leave most multiprocessors idle
+    EXPECT_GE(plan.tiles.key_splits, 16); // 8 groups alone would leave most multiprocessors idle
     EXPECT_EQ(plan.blocks, 8 * plan.tiles.key_splits);
 }
 
@@ -119,7 +119,9 @@ TEST(plan, up_to_16_rows_get_the_kernel_that_merges_its_splits) {
     call_facts crooked = aligned();
     crooked.vectors = false;
     EXPECT_FALSE(choose(p, crooked, h100).chosen->merges_splits);
-    EXPECT_FALSE(choose(p, aligned(), small).chosen->merges_splits); // its rings do not fit
+    EXPECT_EQ(choose(p, aligned(), h100).chosen->resident, 1); // rings as large as shared memory allows
+    EXPECT_TRUE(choose(p, aligned(), small).chosen->merges_splits);
+    EXPECT_EQ(choose(p, aligned(), small).chosen->resident, 2);
     p.q_len = 3;
     plan = choose(p, aligned(), h100);
     EXPECT_EQ(plan.chosen->kind, cuda_kernel::decode);

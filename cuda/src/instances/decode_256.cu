@@ -2,10 +2,13 @@
 
 namespace pantile::cuda {
 
-extern const kernel decode_256[2];
-const kernel decode_256[2] = {
-    decode_entry<__half, 256, 2, 3, 2>(),
-    decode_entry<__nv_bfloat16, 256, 2, 3, 2>(),
+// The first where shared memory has room for its rings: all of a Hopper multiprocessor's.
+extern const kernel decode_256[4];
+const kernel decode_256[4] = {
+    decode_entry<__half, 256, 4, 3, 1>(),
+    decode_entry<__nv_bfloat16, 256, 4, 3, 1>(),
+    decode_entry<__half, 256, 2, 2, 2>(),
+    decode_entry<__nv_bfloat16, 256, 2, 2, 2>(),
 };
 
 } // namespace pantile::cuda

@@ -16,7 +16,22 @@ __device__ __forceinline__ void copy_async_16(void* shared, const void* global, 
                  : "memory");
 }
 
-/// The same to a shared_address; with `wanted` false it does nothing.
+/// What L2 should do with bytes that are read once: let them go first.
+__device__ __forceinline__ std::uint64_t read_once_policy() {
+    std::uint64_t policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    return policy;
+}
+
+/// The same as copy_async_16 to a shared_address, with a policy for L2; `bytes` (0 or 16) are read, the rest is zeros.
+__device__ __forceinline__ void copy_async_16(std::uint32_t shared, const void* global, int bytes,
+                                              std::uint64_t policy) {
+    asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2, %3;" ::"r"(shared), "l"(global),
+                 "r"(bytes), "l"(policy)
+                 : "memory");
+}
+
+/// To a shared_address; with `wanted` false it does nothing.
 __device__ __forceinline__ void copy_async_16_if(bool wanted, std::uint32_t shared, const void* global) {
     asm volatile("{.reg .pred p; setp.ne.b32 p, %0, 0; @p cp.async.cg.shared.global [%1], [%2], 16;}" ::"r"(
                      static_cast<int>(wanted)),

@@ -61,11 +61,11 @@ class sm90_consumer {
     }
     __device__ __forceinline__ void open(const row_note& at) {
         row_.at = at;
-        const core::band mask = schedule_of<tile>(a_, at.batch).mask;
+        const auto within = [&](int key) { return min(max(key, 0), at.keys); };
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const int i = first_row(at) + lane() / 4 + 8 * r;
-            row_.sees[r] = {static_cast<int>(mask.lo(i)), static_cast<int>(mask.hi(i))};
+            const int i = min(first_row(at) + lane() / 4 + 8 * r, static_cast<int>(a_.shape.q_len) - 1);
+            row_.sees[r] = {within(i + at.low), within(i + at.high)};
             row_.state[r] = row_softmax<float>::start();
         }
     }
@@ -81,23 +81,26 @@ class sm90_consumer {
     /// Normalises and stores O, which belongs to `row`.
     __device__ __forceinline__ void finish(open_row& row) {
         reduce_rows(row.state);
-        const bool staged = tile::stages_out && a_.out_boxes;
+        const auto row_of = [&](int r) { return first_row(row.at) + lane() / 4 + 8 * r; };
+        const auto length = static_cast<int>(a_.shape.q_len);
         if constexpr (tile::stages_out) {
-            if (staged) {
+            if (a_.out_boxes) {
                 store_through_shared_memory<T>(o_map_, shared_.o[4 * group_ + warp()], o_, row.state, first_row(row.at),
                                                row.at.head, row.at.batch);
+                if (a_.lse == nullptr || lane() % 4 != 0) return;
+#pragma unroll
+                for (int r = 0; r < 2; ++r) {
+                    if (row_of(r) >= length) continue;
+                    static_cast<float*>(a_.lse)[a_.lse_layout.place(row.at.batch, row.at.head, row_of(r))] =
+                        core::finish_lse(row.state[r]);
+                }
+                return;
             }
         }
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const index_t i = first_row(row.at) + lane() / 4 + 8 * r;
-            if (!staged) {
-                finish_row<T, false>(a_, row.at.batch, row.at.head, core::min(i, a_.shape.q_len - 1), 0, o_, 0, r,
-                                     row.state[r], i < a_.shape.q_len);
-            } else if (a_.lse != nullptr && lane() % 4 == 0 && i < a_.shape.q_len) {
-                static_cast<float*>(a_.lse)[a_.lse_layout.place(row.at.batch, row.at.head, i)] =
-                    core::finish_lse(row.state[r]);
-            }
+            finish_row<T, false>(a_, row.at.batch, row.at.head, min(row_of(r), length - 1), 0, o_, 0, r, row.state[r],
+                                 row_of(r) < length);
         }
     }
 
@@ -105,12 +108,19 @@ class sm90_consumer {
 
     /// S of a tile has come: hide, fold, and leave the probabilities in s_.
     __device__ __forceinline__ void fold_scores(const key_note& note) {
-        if ((note.flags & key_note::partial) != 0 || scale_.sign != 1.0F) {
+        const bool cut = (note.flags & (key_note::cut_left | key_note::cut_right)) != 0;
+        if (cut || scale_.sign != 1.0F) {
+            if (scale_.sign != 1.0F) {
 #pragma unroll
-            for (float& x : s_) x *= scale_.sign;
-            const column_limits limits[2] = {{row_.sees[0].begin - note.first, row_.sees[0].end - note.first},
-                                             {row_.sees[1].begin - note.first, row_.sees[1].end - note.first}};
-            hide(s_, limits);
+                for (float& x : s_) x *= scale_.sign;
+            }
+            const int first_column = note.first + 2 * (lane() % 4);
+            if ((note.flags & key_note::cut_right) != 0) {
+                hide_from(s_, {row_.sees[0].end - first_column, row_.sees[1].end - first_column});
+            }
+            if ((note.flags & key_note::cut_left) != 0) {
+                hide_before(s_, {row_.sees[0].begin - first_column, row_.sees[1].begin - first_column});
+            }
         }
         fold_lazily(s_, row_.state, factor_, scale_.scale, slack_);
     }

@@ -4,6 +4,23 @@
 
 namespace pantile::cuda {
 
+/// Minus infinity for the scores of row r's columns before begin[r], or from end[r] on, counted from this thread's first
+/// column.
+template <int n>
+__device__ __forceinline__ void hide_before(float (&s)[n], const int (&begin)[2]) {
+#pragma unroll
+    for (int i = 0; i < n; ++i) {
+        if (i / 4 * 8 + i % 2 < begin[i / 2 % 2]) s[i] = row_ops<float>::lowest();
+    }
+}
+template <int n>
+__device__ __forceinline__ void hide_from(float (&s)[n], const int (&end)[2]) {
+#pragma unroll
+    for (int i = 0; i < n; ++i) {
+        if (i / 4 * 8 + i % 2 >= end[i / 2 % 2]) s[i] = row_ops<float>::lowest();
+    }
+}
+
 /// The two rows' state after a score tile, and what the tile leaves behind: s becomes 2^(logit - reference), factor what the
 /// rows' earlier O must be multiplied by. Like fold, but a maximum that a tile raises by no more than `slack` (in base 2)
 /// is left as it was: any reference near the maximum serves, probabilities up to 2^slack are as exact, and most tiles then

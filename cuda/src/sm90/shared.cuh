@@ -2,31 +2,36 @@
 
 #include "../arguments.hpp"
 #include "../ptx/barrier.cuh"
+#include "order.hpp"
 #include "tile.hpp"
 
 #include <pantile/core/schedule.hpp>
 
 // What the warpgroups of a Hopper block share: rings of Q, K and V tiles with a full and an empty barrier a stage, the
-// producer's notes, and the staging of O.
+// producers' notes, and the staging of O.
 
 namespace pantile::cuda {
 
-/// What the producer tells the consumers with a K tile.
+/// What the consumers are told with a K tile.
 struct key_note {
-    int first;                        ///< first key of the tile in the sequence
-    int flags;                        ///< of the following
-    static constexpr int partial = 1; ///< some scores must be hidden
-    static constexpr int last = 2;    ///< no further tile for this row tile
-    static constexpr int trim = 4;    ///< rows of V that no query row of the tile sees must be zeroed
+    int first;                          ///< first key of the tile in the sequence
+    int flags;                          ///< of the following
+    static constexpr int cut_left = 1;  ///< for some row its keys begin within the tile (or behind it)
+    static constexpr int cut_right = 2; ///< for some row they end there (or before it)
+    static constexpr int last = 4;      ///< no further tile for this row tile
+    static constexpr int trim = 8;      ///< rows of V that no query row of the tile sees must be zeroed
 };
 
-/// What the producer tells the consumers with Q.
+/// What the consumers are told with Q.
 struct row_note {
     int batch; ///< -1: no more work
     int head;
     int row_tile;
     int visible_begin; ///< keys that some row sees
     int visible_end;
+    int low;  ///< row i sees the keys from i + low
+    int high; ///< up to i + high - 1
+    int keys; ///< of 0 to keys - 1
     [[nodiscard]] PANTILE_FN bool sees_keys() const { return visible_begin < visible_end; }
 };
 
@@ -46,8 +51,12 @@ struct alignas(tile_alignment) sm90_shared : sm90_staging<tile> {
     ptx::barrier q_full[tile::q_stages], q_empty[tile::q_stages];
     ptx::barrier k_full[tile::stages], k_empty[tile::stages];
     ptx::barrier v_full[tile::stages], v_empty[tile::stages];
+    static constexpr int items = 2; ///< row tiles that the key producer may be told of ahead
+    ptx::barrier item_full[items], item_empty[items];
+    ptx::barrier counter_is_open;
     key_note key[tile::stages];
     row_note row[tile::q_stages];
+    head_rows item[items]; ///< batch -1: no more work
 };
 
 /// A place in a ring of barriers: the stage and the parity that a consumer waits for.

@@ -6,12 +6,14 @@
 
 namespace pantile::cuda {
 
-/// Share `share` of `count` things among `shares`: neighbours, and no share larger than another by more than one.
-PANTILE_FN core::span share_of(index_t count, index_t shares, index_t share) {
-    const index_t each = count / shares;
-    const index_t larger = count - each * shares; // the first ones
-    const index_t begin = share * each + core::min(share, larger);
-    return {begin, begin + each + (share < larger ? 1 : 0)};
+/// Share `share` of `count` things among `shares`: neighbours, and no share larger than another by more than one. On the
+/// device 32 bits divide several times faster than 64.
+template <class T>
+PANTILE_FN core::span share_of(T count, T shares, T share) {
+    const T each = count / shares;
+    const T larger = count - each * shares; // the first ones
+    const T begin = share * each + (share < larger ? share : larger);
+    return {static_cast<index_t>(begin), static_cast<index_t>(begin + each + (share < larger ? 1 : 0))};
 }
 
 /// Keys of split `split` of `splits`, whole key tiles each.
