@@ -1,7 +1,7 @@
 #pragma once
 
+#include "../sm90/counter.cuh"
 #include "../sm90/order.hpp"
-#include "items.cuh"
 #include "load.cuh"
 #include "shared.cuh"
 #include "split.cuh"
@@ -19,7 +19,6 @@ class tf32_splitter {
         : a_(a), order_(order), shared_(shared) {}
 
     __device__ __forceinline__ void run() {
-        if (threadIdx.x == 0) open_items(a_);
         announce(0);
 #pragma unroll 1
         for (unsigned row = 0;; ++row) {
@@ -54,7 +53,12 @@ class tf32_splitter {
     /// tiles differ in length, else in turns.
     __device__ __forceinline__ void announce(unsigned row) {
         if (threadIdx.x != 0 || ended_) return;
-        const unsigned item = row == 0 ? blockIdx.x : next_item(a_, row, order_);
+        unsigned item = blockIdx.x + row * order_.blocks;
+        if (row > 0 && a_.workspace != nullptr) {
+            const item_counter counter = item_counter::of(a_);
+            if (row == 1) counter.open();
+            item = counter.take(order_.blocks, order_.items);
+        }
         ptx::wait(shared_.note_empty[row % tf32_notes], row / tf32_notes % 2 ^ 1);
         tf32_note& to = shared_.note[row % tf32_notes];
         to.batch = -1;
