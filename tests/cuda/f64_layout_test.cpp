@@ -5,7 +5,6 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -16,6 +15,7 @@ namespace {
 
 std::vector<double> table_of_exp2() {
     std::vector<double> entries;
+    entries.reserve(f64_steps);
     for (int i = 0; i < f64_steps; ++i) entries.push_back(f64_table_entry(i));
     return entries;
 }
@@ -87,7 +87,11 @@ TEST(f64_layout, no_two_lanes_of_a_quarter_warp_meet_in_a_bank) {
 
 /// A warp's registers, [lane][register].
 template <int n>
-using registers = std::array<std::array<double, n>, 32>;
+struct registers {
+    double x[32][n] = {};
+    double* operator[](int lane) { return x[lane]; }
+    const double* operator[](int lane) const { return x[lane]; }
+};
 
 /// c += a·b of m16n8k16 by the book.
 void multiply(registers<4>& c, const registers<8>& a, const registers<4>& b) {
