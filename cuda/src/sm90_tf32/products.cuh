@@ -47,19 +47,21 @@ struct score_products {
 };
 
 /// S = Q·Kᵀ. The products of each panel (32 columns) have an accumulator of their own: four steps of large products. The parts
-/// of 16 columns of Q are made while the matrix unit works on those before.
+/// of 16 columns of Q are made while the matrix unit works on those before, if there are registers for them (`fragments`).
 template <class tile>
 __device__ __forceinline__ void scores(float (&s)[tile::keys / 2], const tf32_queries<tile>& queries,
                                        tf32_stream<tile>& stream) {
     constexpr int panels = tile::dim / tf32_panel;
+    constexpr bool prefetches = tile::fragments > 2;
     query_fragments f[tile::fragments]; // in turns: those of two products under way, and perhaps the next
-    float part[tile::parts][tile::keys / 2];
+    float part[tile::keys / 2];
     std::uint32_t stage = 0;
-    const auto done = [&](int panel) {
+    const auto await_panel = [&](int panel) {
+        ptx::wgmma_wait<0>();
         if (panel == 0) {
             ptx::pin(s);
         } else {
-            join(s, part[panel % tile::parts]);
+            join(s, part);
         }
         if (panel % 2 == 1 || panel == panels - 1) stream.release();
     };
@@ -68,32 +70,29 @@ __device__ __forceinline__ void scores(float (&s)[tile::keys / 2], const tf32_qu
     for (int panel = 0; panel < panels; ++panel) {
         if (panel % 2 == 0) stage = stream.await();
         const int column = panel % 2 * tf32_panel; // in the stage
-        const query_fragments& first = f[2 * panel % tile::fragments];
-        const query_fragments& second = f[(2 * panel + 1) % tile::fragments];
-        const score_products<tile> to{panel == 0 ? s : part[panel % tile::parts], stage};
-        const bool reuses = panel >= 2 && tile::parts == 1; // the accumulator of the panel before
-        if (tile::fragments > 2) queries.split(f[2 * panel % tile::fragments], 2 * panel);
-        if (panel > 0 && (reuses || tile::fragments == 2)) {
-            ptx::wgmma_wait<0>();
-            done(panel - 1);
-        }
-        if (tile::fragments == 2) queries.split(f[0], 2 * panel);
+        query_fragments& first = f[2 * panel % tile::fragments];
+        query_fragments& second = f[(2 * panel + 1) % tile::fragments];
+        const score_products<tile> to{panel == 0 ? s : part, stage};
+        if (prefetches) queries.split(first, 2 * panel);
+        // The first panel has S itself to sum in, so that the second need not wait for it.
+        const bool follows = prefetches && panel == 1;
+        if (panel > 0 && !follows) await_panel(panel - 1);
+        if (!prefetches) queries.split(first, 2 * panel);
         ptx::wgmma_fence();
         to.issue_small(first, column, true);
         ptx::wgmma_commit();
-        if (panel > 0 && !(reuses || tile::fragments == 2)) {
+        if (follows) {
             ptx::wgmma_wait<1>();
-            done(panel - 1);
+            ptx::pin(s);
         }
-        queries.split(f[(2 * panel + 1) % tile::fragments], 2 * panel + 1);
+        queries.split(second, 2 * panel + 1);
         ptx::wgmma_fence();
         to.issue_small(second, column + 16, false);
         to.issue_large(first, column);
         to.issue_large(second, column + 16);
         ptx::wgmma_commit();
     }
-    ptx::wgmma_wait<0>();
-    done(panels - 1);
+    await_panel(panels - 1);
 }
 
 /// O = O·factor + P·V, some columns at a time: a key tile's sums start at zero.
@@ -112,19 +111,8 @@ __device__ __forceinline__ void values(float (&o)[tile::value_dim / 2], const fl
             ptx::split_tf32(p[4 * x + 2 * (i % 2) + i / 2], high[x][i], low[x][i]);
         }
     }
-    float sum[tile::sums][tile::chunk / 2];
+    float sum[tile::chunk / 2];
     std::uint32_t stage = 0;
-    const auto done = [&](int c) {
-        float(&part)[tile::chunk / 2] = sum[c % tile::sums];
-        ptx::pin(part);
-#pragma unroll
-        for (int i = 0; i < tile::chunk / 2; ++i) {
-            float& x = o[c * (tile::chunk / 2) + i];
-            x = fmaf(x, factor[i / 2 % 2], part[i]);
-            asm volatile("" : "+f"(x)); // as in join
-        }
-        if (c % of_stage == of_stage - 1 || c == chunks - 1) stream.release();
-    };
 #pragma unroll
     for (int c = 0; c < chunks; ++c) {
         if (c % of_stage == 0) stage = stream.await();
@@ -134,22 +122,24 @@ __device__ __forceinline__ void values(float (&o)[tile::value_dim / 2], const fl
             return tf32_stream<tile>::part(
                 stage, plane, (x / 4 * columns + c % of_stage * tile::chunk) * panel_row_bytes + x % 4 * 32);
         };
-        float(&to)[tile::chunk / 2] = sum[c % tile::sums];
         ptx::wgmma_fence();
 #pragma unroll
         for (int x = 0; x < tile::keys / 8; ++x) {
-            product::rs(to, low[x], part(0, x), x != 0);
-            product::rs(to, high[x], part(1, x), 1);
+            product::rs(sum, low[x], part(0, x), x != 0);
+            product::rs(sum, high[x], part(1, x), 1);
         }
 #pragma unroll
-        for (int x = 0; x < tile::keys / 8; ++x) product::rs(to, high[x], part(0, x), 1);
+        for (int x = 0; x < tile::keys / 8; ++x) product::rs(sum, high[x], part(0, x), 1);
         ptx::wgmma_commit();
-        ptx::wgmma_wait<tile::sums - 1>();
-        if (c + 1 >= tile::sums) done(c + 1 - tile::sums);
-    }
-    if constexpr (tile::sums == 2) {
         ptx::wgmma_wait<0>();
-        done(chunks - 1);
+        ptx::pin(sum);
+#pragma unroll
+        for (int i = 0; i < tile::chunk / 2; ++i) {
+            float& x = o[c * (tile::chunk / 2) + i];
+            x = fmaf(x, factor[i / 2 % 2], sum[i]);
+            asm volatile("" : "+f"(x)); // as in join
+        }
+        if (c % of_stage == of_stage - 1 || c == chunks - 1) stream.release();
     }
 }
 

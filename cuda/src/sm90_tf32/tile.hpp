@@ -21,8 +21,6 @@ struct tf32_shape {
     int panels_at_once = 2;
     int chunk = 64;    ///< columns of V that one product multiplies by
     int fragments = 3; ///< of Q, 16 columns each, in registers: with two, none are made beside the products before
-    int parts = 1;     ///< accumulators of Q·K
-    int sums = 1;      ///< accumulators of P·V: with two, one is joined to O while the next is filled
     int splitter_registers = 56;
     int consumer_registers = 224;
 };
@@ -55,8 +53,6 @@ struct tf32_tile {
     static constexpr int panels_at_once = shape.panels_at_once;
     static constexpr int chunk = shape.chunk;
     static constexpr int fragments = shape.fragments;
-    static constexpr int parts = shape.parts;
-    static constexpr int sums = shape.sums;
     static constexpr int splitter_registers = shape.splitter_registers;
     static constexpr int consumer_registers = shape.consumer_registers;
     static constexpr int rows = 64 * consumers;
