@@ -2,6 +2,7 @@
 
 #include "judge.hpp"
 
+#include <ostream>
 #include <string>
 #include <thread>
 
@@ -18,9 +19,7 @@ struct setting {
     int needed; ///< compute capability
 };
 
-void PrintTo(const setting& s, std::ostream* os) {
-    *os << s.name;
-} // NOLINT(readability-identifier-naming): GoogleTest's
+std::ostream& operator<<(std::ostream& os, const setting& s) { return os << s.name; }
 
 /// One call of two batches, four query heads a kv head, causal, again and again on the same tensors.
 class repeated_call {
