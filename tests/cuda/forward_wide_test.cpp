@@ -71,7 +71,7 @@ TEST_P(wide_kernels, numbers_that_break_careless_kernels) {
     PANTILE_NEEDS_DEVICE(needed());
     for (const data_kind kind : data_kinds) {
         for (const index_t dim : {64, 256}) {
-            const attention_case c = case_of(150, 300, dim, true);
+            const attention_case c = case_of(dim == 64 ? 150 : 70, dim == 64 ? 300 : 150, dim, true);
             EXPECT_EQ(judge(c, make_inputs(c, GetParam().type, kind, 5), GetParam().type, GetParam().type, call()), "")
                 << name(kind) << ", dim " << dim;
         }
