@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
     if (threadIdx.x == 0) {
         for (int i = 0; i < tile::slots; ++i) {
             ptx::initialise(shared.full[i], 1);
-            ptx::initialise(shared.empty[i], tile::warps);
+            ptx::initialise(shared.empty[i], tile::threads);
         }
         ptx::fence_initialised_barriers();
         facts.batch = work.head / static_cast<int>(heads);

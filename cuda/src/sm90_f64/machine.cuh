@@ -27,7 +27,7 @@ struct alignas(tile_alignment) sm90_f64_shared {
     double table[f64_steps]; ///< of f64_exp2
     alignas(16) char exchange[tile::exchange_bytes + 16];
     ptx::barrier full[tile::slots];
-    ptx::barrier empty[tile::slots]; ///< an arrival a warp
+    ptx::barrier empty[tile::slots]; ///< an arrival a thread
     alignas(f64_work) char work[sizeof(f64_work)];
 };
 
@@ -106,9 +106,8 @@ class sm90_f64_machine {
     /// it rarely waits. (With two slots that would be late: it refills this item's.)
     __device__ __forceinline__ void pass_on() {
         constexpr int lag = tile::slots > 2 ? 1 : 0;
-        __syncwarp();
+        ptx::arrive(shared_.empty[slot_]); // each lane for what it has read itself
         if (f64_warp<tile>::lane() == 0) {
-            ptx::arrive(shared_.empty[slot_]);
             const int read = item_ - lag;
             const int next = read + tile::slots;
             if (read >= 0 && item_ % tile::warps == f64_warp<tile>::warp() && exists(next)) {
