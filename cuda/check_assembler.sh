@@ -1,6 +1,6 @@
 #!/bin/sh
 # check_assembler.sh COMMAND...: runs a compiler command and fails where the assembler (ptxas -v) says that a kernel spills
-# registers or uses local memory, ignores setmaxnreg (C7508) or serialises matrix products (C7510 to C7518). Each of these
+# registers or uses local memory, ignores setmaxnreg (C7508) or serialises matrix products (C7510 to C7518, C7520). Each of these
 # leaves a kernel right but slow, and only the assembler knows. Its report is shown only then.
 # A source that is known to spill outside its loops says how many bytes it may: -DPANTILE_COLD_SPILL_BYTES=n.
 log=$(mktemp) || exit 1
@@ -12,7 +12,7 @@ done
 "$@" 2> "$log"
 status=$?
 faults=$(awk -v allowed="$allowed" '
-    /C75(08|1[0-8])/ { print }
+    /C75(08|1[0-8]|20)/ { print }
     { for (i = 2; i < NF; ++i) if ($i == "bytes" && $(i + 1) ~ /^(stack|spill)$/ && $(i - 1) + 0 > allowed) { print; next } }
 ' "$log")
 if [ -n "$faults" ]; then

@@ -350,6 +350,11 @@ TEST(problem, places_rows_against_keys) {
     EXPECT_EQ(p.sequence_of(1).offset, 1);
     EXPECT_EQ(p.sequence_of(2).offset, -3);
     EXPECT_EQ(p.sequence_of(1).k_len, 4);
+    const index_t out_of_range[] = {11, -1}; // as a GPU may find them
+    p.key_lengths = out_of_range;
+    EXPECT_EQ(p.sequence_of(0).k_len, 10);
+    EXPECT_EQ(p.sequence_of(1).k_len, 0);
+    p.key_lengths = lengths;
     p.align = alignment::top_left;
     EXPECT_EQ(p.sequence_of(1).offset, 0);
     p.align = alignment::explicit_offset;

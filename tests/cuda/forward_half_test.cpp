@@ -142,6 +142,13 @@ TEST_P(forward_kernels, what_lies_beyond_the_visible_keys_never_matters) {
     EXPECT_EQ(poisoned.lse.data, clean.lse.data);
 }
 
+TEST_P(forward_kernels, key_lengths_are_clamped) {
+    PANTILE_NEEDS_DEVICE(needed());
+    gpu_call call;
+    call.kernel = GetParam();
+    expect_key_lengths_are_clamped(dtype::bf16, call);
+}
+
 TEST_P(forward_kernels, visible_nan_shows) {
     PANTILE_NEEDS_DEVICE(needed());
     gpu_call call;

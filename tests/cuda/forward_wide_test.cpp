@@ -156,6 +156,11 @@ TEST_P(wide_kernels, same_bits_every_time) {
     }
 }
 
+TEST_P(wide_kernels, key_lengths_are_clamped) {
+    PANTILE_NEEDS_DEVICE(needed());
+    expect_key_lengths_are_clamped(GetParam().type, call());
+}
+
 TEST_P(wide_kernels, visible_nan_shows) {
     PANTILE_NEEDS_DEVICE(needed());
     expect_visible_nan_shows(GetParam().type, call());

@@ -56,6 +56,17 @@ void expect_visible_nan_shows(dtype t, const gpu_call& call) {
     EXPECT_FALSE(std::isnan(r.out(1, 0, 69, 5)));
 }
 
+void expect_key_lengths_are_clamped(dtype t, const gpu_call& call) {
+    attention_case c = case_of(5, 200, 64, false);
+    const auto in = make_inputs(c, t, data_kind::normal, 19);
+    c.key_lengths = {0, c.k_len};
+    const gpu_result in_range = forward_on_gpu(c, in, t, t, call);
+    c.key_lengths = {-7, c.k_len + 100};
+    const gpu_result clamped = forward_on_gpu(c, in, t, t, call);
+    EXPECT_EQ(clamped.out.data, in_range.out.data);
+    EXPECT_EQ(clamped.lse.data, in_range.lse.data);
+}
+
 void expect_same_bits(const attention_case& c, dtype t, dtype out, const gpu_call& call, int count) {
     const auto in = make_inputs(c, t, data_kind::normal, 11);
     const gpu_result first = forward_on_gpu(c, in, t, out, call);

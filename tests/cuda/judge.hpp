@@ -36,6 +36,9 @@ std::string judge(const attention_case& c, const attention_inputs& in, dtype t, 
 /// Visible NaN reaches the rows that see it and no others: a causal case of 70 rows whose key 20 of one head is NaN.
 void expect_visible_nan_shows(dtype t, const gpu_call& call);
 
+/// Key lengths out of range, which no host sees, count as 0 and as all keys.
+void expect_key_lengths_are_clamped(dtype t, const gpu_call& call);
+
 /// `count` calls on the same inputs give the same bits, the log-sum-exp's among them.
 void expect_same_bits(const attention_case& c, dtype t, dtype out, const gpu_call& call, int count);
 

@@ -78,7 +78,7 @@ template <class T>
 enum class cuda_kernel : unsigned char {
     automatic,
     portable, ///< sm_80 and later: mma.sync, cp.async
-    decode,   ///< the portable kernel with small row tiles, packed heads and split keys: few rows, long keys
+    decode,   ///< few rows on long keys: small row tiles, packed heads, split keys
     sm90,     ///< Hopper: wgmma and warp specialisation; fp64 with mma.sync. All but fp32 through the copy engine
     ffma,     ///< fp32 by fused multiply-adds, one rounding each, instead of three tf32 products; only if asked for
 };

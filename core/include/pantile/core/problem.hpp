@@ -46,7 +46,10 @@ struct problem {
     PANTILE_FN index_t group() const { return kv_heads > 0 ? q_heads / kv_heads : 0; }
     PANTILE_FN index_t kv_head(index_t q_head) const { return q_head / group(); }
 
-    PANTILE_FN index_t keys_of(index_t b) const { return key_lengths != nullptr ? key_lengths[b] : k_len; }
+    /// Lengths in a GPU's memory are not checked before a launch: one that is out of range means the nearest that is not.
+    PANTILE_FN index_t keys_of(index_t b) const {
+        return key_lengths != nullptr ? clamp(key_lengths[b], 0, k_len) : k_len;
+    }
     PANTILE_FN sequence sequence_of(index_t b) const {
         const index_t keys = keys_of(b);
         const index_t off = align == alignment::top_left ? 0 : align == alignment::bottom_right ? keys - q_len : offset;
