@@ -22,16 +22,16 @@ __global__ void __launch_bounds__(tile::threads, 1)
     auto& shared = *reinterpret_cast<sm90_shared<tile>*>(
         raw + (tile_alignment - ptx::shared_address(raw) % tile_alignment) % tile_alignment);
     if (threadIdx.x == 0) {
-        // A consumer gives a buffer back with one arrival a warp.
+        // Of the producers one thread arrives; of a consumer, which gives buffers back, all do.
         for (int s = 0; s < tile::q_stages; ++s) {
             ptx::initialise(shared.q_full[s], 1);
-            ptx::initialise(shared.q_empty[s], 4 * tile::consumers);
+            ptx::initialise(shared.q_empty[s], 128 * tile::consumers);
         }
         for (int s = 0; s < tile::stages; ++s) {
             ptx::initialise(shared.k_full[s], 1);
             ptx::initialise(shared.v_full[s], 1);
-            ptx::initialise(shared.k_empty[s], 4 * tile::consumers);
-            ptx::initialise(shared.v_empty[s], 4 * tile::consumers);
+            ptx::initialise(shared.k_empty[s], 128 * tile::consumers);
+            ptx::initialise(shared.v_empty[s], 128 * tile::consumers);
         }
         for (int s = 0; s < sm90_shared<tile>::items; ++s) {
             ptx::initialise(shared.item_full[s], 1);

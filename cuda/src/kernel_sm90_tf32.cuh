@@ -22,14 +22,14 @@ __global__ void __launch_bounds__(tile::threads, 1)
     auto& shared = *reinterpret_cast<tf32_shared<tile>*>(
         raw + (tile_alignment - ptx::shared_address(raw) % tile_alignment) % tile_alignment);
     if (threadIdx.x == 0) {
-        // Warps arrive one by one, but the announcer of row tiles.
+        // All threads of a warpgroup arrive, but of row tiles their announcer alone tells.
         for (int s = 0; s < tile::stages; ++s) {
-            ptx::initialise(shared.full[s], 4);
-            ptx::initialise(shared.empty[s], 4 * tile::consumers);
+            ptx::initialise(shared.full[s], 128);
+            ptx::initialise(shared.empty[s], 128 * tile::consumers);
         }
         for (unsigned s = 0; s < tf32_notes; ++s) {
             ptx::initialise(shared.note_full[s], 1);
-            ptx::initialise(shared.note_empty[s], 4 + 4 * tile::consumers);
+            ptx::initialise(shared.note_empty[s], 128 + 128 * tile::consumers);
         }
         ptx::fence_initialised_barriers();
     }

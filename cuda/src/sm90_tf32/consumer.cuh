@@ -32,7 +32,7 @@ class tf32_consumer {
             if (at->run.begin == at->run.end) open_next();
             finish(*at);
             __syncwarp();
-            if (lane() == 0) ptx::arrive(shared_.note_empty[at - shared_.note]);
+            ptx::arrive(shared_.note_empty[at - shared_.note]);
         }
     }
 

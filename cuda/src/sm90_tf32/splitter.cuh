@@ -39,7 +39,7 @@ class tf32_splitter {
             } while (loads && ++n < at.run.end);
             if (ends) break;
             __syncwarp();
-            if (lane() == 0) ptx::arrive(shared_.note_empty[row % tf32_notes]);
+            ptx::arrive(shared_.note_empty[row % tf32_notes]);
         }
     }
 
@@ -153,7 +153,7 @@ class tf32_splitter {
         }
         ptx::fence_async_proxy();
         __syncwarp();
-        if (lane() == 0) ptx::arrive(shared_.full[s]);
+        ptx::arrive(shared_.full[s]);
     }
 
     const forward_arguments& a_;

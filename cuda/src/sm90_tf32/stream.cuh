@@ -23,7 +23,7 @@ class tf32_stream {
     }
     /// Gives the oldest stage back: the matrix unit is done with it.
     __device__ __forceinline__ void release() {
-        if (threadIdx.x % 32 == 0) ptx::arrive(shared_.empty[oldest_]);
+        ptx::arrive(shared_.empty[oldest_]);
         if (++oldest_ == tile::stages) oldest_ = 0;
     }
 
