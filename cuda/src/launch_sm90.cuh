@@ -1,8 +1,7 @@
 #pragma once
 
 #include "kernel_sm90.cuh"
-#include "kernels.hpp"
-#include "status.hpp"
+#include "launch.cuh"
 
 namespace pantile::cuda {
 
@@ -12,7 +11,7 @@ constexpr int sm90_shared_bytes = static_cast<int>(sizeof(sm90_shared<tile>)) + 
 
 template <class T, class tile>
 void launch_sm90(const forward_arguments& a, int multiprocessors, cudaStream_t stream) {
-    constexpr element type = std::is_same_v<T, __half> ? element::float16 : element::bfloat16;
+    constexpr element type = element_of<T>;
     const core::problem& p = a.shape;
     const CUtensorMap q_map =
         make_tensor_map(a.q, type, p.batch, p.q_heads, p.q_len, p.head_dim, a.q_layout, tile::rows);
@@ -25,18 +24,14 @@ void launch_sm90(const forward_arguments& a, int multiprocessors, cudaStream_t s
         o_map = make_tensor_map(a.out, type, p.batch, p.q_heads, p.q_len, p.value_dim, a.out_layout, warp_rows);
     }
     const work_order order = work_order::of(p, core::ceil_div(p.q_len, tile::rows), a.tail, multiprocessors);
-    const auto function = sm90_kernel<T, tile>;
-    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, sm90_shared_bytes<tile>),
-          "cudaFuncSetAttribute(sm90 kernel, shared memory)");
-    function<<<order.blocks, tile::threads, sm90_shared_bytes<tile>, stream>>>(a, order, q_map, k_map, v_map, o_map);
-    check(cudaGetLastError(), "launch of the sm90 kernel");
+    const launch_shape shape{order.blocks, tile::threads, sm90_shared_bytes<tile>};
+    start(sm90_kernel<T, tile>, "sm90", shape, stream, a, order, q_map, k_map, v_map, o_map);
 }
 
 template <class T, sm90_shape shape>
 constexpr kernel sm90_entry() {
     using tile = sm90_tile<shape>;
-    constexpr element type = std::is_same_v<T, __half> ? element::float16 : element::bfloat16;
-    return {cuda_kernel::sm90, type,          tile::dim, tile::value_dim,         tile::rows,
+    return {cuda_kernel::sm90, element_of<T>, tile::dim, tile::value_dim,         tile::rows,
             tile::keys,        tile::threads, 1,         sm90_shared_bytes<tile>, &launch_sm90<T, tile>};
 }
 
