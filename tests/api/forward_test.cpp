@@ -43,6 +43,24 @@ RC_GTEST_PROP(forward, is_the_answer_when_rows_are_few, (std::uint64_t seed)) {
     holds(c, make_inputs(c, s.type, *any_data_kind(), seed), s);
 }
 
+/// All products of P·V alike: the errors of a chain of additions have one sign then, and grow with its length.
+TEST(forward, adds_equal_products_in_short_chains) {
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+        for (const index_t keys : {151, 256, 900}) {
+            attention_case c;
+            c.q_heads = 6;
+            c.k_len = keys;
+            c.head_dim = c.value_dim = 40;
+            c.scale = 1.0 / std::sqrt(40.0);
+            call_style s;
+            s.v = layout::broadcast_length;
+            const call_results r = call_attention(c, make_inputs(c, s.type, data_kind::constant_rows, seed), s, false);
+            const verdict v = within(r.out, bound_forward(c, r.inputs, s.type, s.type, r.rounding).out, "out");
+            EXPECT_TRUE(v.ok) << keys << " keys, seed " << seed << ": " << v.text;
+        }
+    }
+}
+
 /// Every head dim has its own tails: all of them up to 130, and some beyond.
 TEST(forward, serves_every_head_dim) {
     for (const dtype t : {dtype::f32, dtype::bf16}) {

@@ -15,6 +15,10 @@ inline constexpr int value_sums = registers<V> == 32 ? 16 : 8;
 template <class V, int rows>
 inline constexpr int value_vectors = value_sums<V> / rows < 8 ? value_sums<V> / rows : 8;
 
+/// Keys that one chain of additions runs over before it joins O: its error grows with them, most where all products are
+/// alike. The error rule of docs/numerics.md allows for 128.
+inline constexpr index_t longest_sum = 128;
+
 /// Some keys of V and the P of some rows.
 template <class V, class From>
 struct weighted_keys {
@@ -32,32 +36,38 @@ template <class V, int rows, int vectors, class From>
 PANTILE_INLINE inline void add_strip(const weighted_keys<V, From>& in, index_t x, number_t<V>* o, index_t o_stride,
                                      const number_t<V>* factor, ahead next, index_t first_line, index_t lines) {
     constexpr int per_chunk = chunk<V, From>::vectors;
-    V sum[rows][vectors];
-    unroll<rows>(
-        [&](auto r) PANTILE_INLINE { unroll<vectors>([&](auto i) PANTILE_INLINE { sum[r][i] = V(number_t<V>(0)); }); });
     const From* v = in.v + x;
     const number_t<V>* p = in.p;
-    for (index_t j = 0; j < in.keys; ++j) {
-        next.ask(j, first_line, lines);
-        chunk<V, From> value[vectors / per_chunk];
-        unroll<vectors / per_chunk>(
-            [&](auto c) PANTILE_INLINE { value[c] = chunk<V, From>::load(v + c * chunk<V, From>::dims); });
+    index_t j = 0;
+    do {
+        const bool joins_factor = j == 0;
+        const index_t end = core::min(j + longest_sum, in.keys);
+        V sum[rows][vectors];
         unroll<rows>([&](auto r) PANTILE_INLINE {
-            const V weight(p[r]);
+            unroll<vectors>([&](auto i) PANTILE_INLINE { sum[r][i] = V(number_t<V>(0)); });
+        });
+        for (; j < end; ++j) {
+            next.ask(j, first_line, lines);
+            chunk<V, From> value[vectors / per_chunk];
+            unroll<vectors / per_chunk>(
+                [&](auto c) PANTILE_INLINE { value[c] = chunk<V, From>::load(v + c * chunk<V, From>::dims); });
+            unroll<rows>([&](auto r) PANTILE_INLINE {
+                const V weight(p[r]);
+                unroll<vectors>([&](auto i) PANTILE_INLINE {
+                    sum[r][i] = xsimd::fma(weight, value[i / per_chunk].at[i % per_chunk], sum[r][i]);
+                });
+            });
+            v += in.v_stride;
+            p += in.p_stride;
+        }
+        unroll<rows>([&](auto r) PANTILE_INLINE {
+            const V scale(joins_factor ? factor[r] : number_t<V>(1));
             unroll<vectors>([&](auto i) PANTILE_INLINE {
-                sum[r][i] = xsimd::fma(weight, value[i / per_chunk].at[i % per_chunk], sum[r][i]);
+                number_t<V>* to = o + r * o_stride + i * lanes<V>;
+                xsimd::fma(V::load_aligned(to), scale, sum[r][i]).store_aligned(to);
             });
         });
-        v += in.v_stride;
-        p += in.p_stride;
-    }
-    unroll<rows>([&](auto r) PANTILE_INLINE {
-        const V scale(factor[r]);
-        unroll<vectors>([&](auto i) PANTILE_INLINE {
-            number_t<V>* to = o + r * o_stride + i * lanes<V>;
-            xsimd::fma(V::load_aligned(to), scale, sum[r][i]).store_aligned(to);
-        });
-    });
+    } while (j < in.keys);
 }
 
 /// All dims of `rows` rows: strips of value_vectors, then of half as many, and so on. Each strip asks for its share of the
