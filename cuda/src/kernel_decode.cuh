@@ -13,7 +13,8 @@
 // the full speed of memory from the first moment to the last. A block has the rows of one kv head (16 at most, the heads of
 // the group packed) and a split of the keys. Its warps take key tiles of 16 in turns and do not wait for each other: each
 // has a ring of tiles under way (cp.async) and an O of its own. The warps' results are merged in shared memory, those of
-// the splits in global memory, by the last block of the kv head to come by, in index order.
+// the splits in global memory, by the last block of the kv head to come by, in index order. The loop over key tiles is not
+// core::walk's, which brings K and V for the whole block, one step ahead: here a step is a warp's own, and several are ahead.
 //
 // Traffic of a key tile: 32·(dim + value_dim) bytes, once (8 KB at d 128; a warp has two or three tiles under way). A split
 // writes rows·(value_dim + 2) floats, and one block a kv head reads them.

@@ -8,7 +8,8 @@
 // x·y = high·high + (high·low + low·high). A block stays on its multiprocessor and takes row tiles one after the other. One
 // warpgroup, the splitter, brings K and V tiles in stages of 64 columns and splits them into high and low planes in shared
 // memory, once for all rows of the tile. The other warpgroups, 64 query rows each, split Q and P in registers and multiply.
-// While one of them does its softmax, the matrix unit works for the other.
+// While one of them does its softmax, the matrix unit works for the other. So core::walk is divided: its fetches are the
+// splitter's, its scores and values the consumers'.
 // A key tile costs the matrix unit 3·rows·keys·(dim + value_dim) / 1024 clocks (6144 for 128 x 64 at d 128) and shared
 // memory, in clocks of 128 bytes, half of that for K and V as operands, keys·(dim + value_dim) / 8 for making their planes,
 // and rows·dim / 32 for Q.

@@ -19,6 +19,13 @@ inline constexpr element element_of = std::is_same_v<T, __half>          ? eleme
                                       : std::is_same_v<T, float>         ? element::float32
                                                                          : element::float64;
 
+/// A block for each row tile of packed heads (x) and split of the keys (y).
+inline dim3 row_tile_grid(const forward_arguments& a) {
+    const index_t row_tiles = core::ceil_div(a.shape.q_len, a.tiles.row_tile / a.heads_packed);
+    const index_t heads = a.shape.batch * (a.shape.q_heads / a.heads_packed);
+    return {static_cast<unsigned>(row_tiles * heads), static_cast<unsigned>(a.tiles.key_splits)};
+}
+
 /// The shape of a launch; shared memory beyond 48 KB is asked for as CUDA wants it.
 struct launch_shape {
     dim3 grid;

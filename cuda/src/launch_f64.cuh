@@ -11,10 +11,7 @@ constexpr int f64_shared_bytes = static_cast<int>(sizeof(f64_shared<tile>)) + ti
 
 template <class tile>
 void launch_f64(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
-    const index_t positions = a.tiles.row_tile / a.heads_packed;
-    const index_t items = core::ceil_div(a.shape.q_len, positions) * a.shape.batch * (a.shape.q_heads / a.heads_packed);
-    const launch_shape shape{dim3(static_cast<unsigned>(items), static_cast<unsigned>(a.tiles.key_splits)),
-                             tile::threads, f64_shared_bytes<tile>};
+    const launch_shape shape{row_tile_grid(a), tile::threads, f64_shared_bytes<tile>};
     start(f64_kernel<tile>, "fp64", shape, stream, a, f64_constants::of(a.shape.scale, a.kind == out_kind::partial));
 }
 

@@ -11,10 +11,8 @@ void launch_half(const forward_arguments& a, int /*multiprocessors*/, cudaStream
     constexpr float slack = 8.0F; // P stays below 2^8, which fp16 holds; a partial result's max is the maximum itself
     const half_constants constants{score_scale<float>::of(a.shape.scale), a.kind == out_kind::partial ? 0.0F : slack,
                                    a.vectors && a.shape.head_dim == tile::dim && a.shape.value_dim == tile::dim};
-    const index_t items = core::ceil_div(a.shape.q_len, tile::rows) * a.shape.batch * a.shape.q_heads;
-    const launch_shape shape{dim3(static_cast<unsigned>(items), static_cast<unsigned>(a.tiles.key_splits)),
-                             tile::threads, tile::shared_bytes};
-    start(half_kernel<T, tile>, "portable", shape, stream, a, constants);
+    start(half_kernel<T, tile>, "portable", {row_tile_grid(a), tile::threads, tile::shared_bytes}, stream, a,
+          constants);
 }
 
 /// fp16 or bf16 with many query rows; `sizes` of half_tile from the head dim on.

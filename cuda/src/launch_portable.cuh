@@ -7,11 +7,7 @@ namespace pantile::cuda {
 
 template <class product, class tile>
 void launch_portable(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
-    const index_t positions = a.tiles.row_tile / a.heads_packed;
-    const index_t items = core::ceil_div(a.shape.q_len, positions) * a.shape.batch * (a.shape.q_heads / a.heads_packed);
-    const launch_shape shape{dim3(static_cast<unsigned>(items), static_cast<unsigned>(a.tiles.key_splits)),
-                             tile::threads, tile::shared_bytes};
-    start(portable_kernel<product, tile>, "portable", shape, stream, a);
+    start(portable_kernel<product, tile>, "portable", {row_tile_grid(a), tile::threads, tile::shared_bytes}, stream, a);
 }
 
 template <class product, class tile>
