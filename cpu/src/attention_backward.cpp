@@ -94,7 +94,8 @@ void run(prepared_backward& r, std::span<std::byte> given_workspace) {
     const workspace memory(given_workspace, r.threads, r.scratch_bytes, r.shared_bytes);
     r.call.shared = memory.shared();
     if (r.call.key_chunks > 1) {
-        parallel_for(r.panels(), r.threads, [&](index_t i, index_t) { r.code->prepare(r.call, i); });
+        parallel_for(r.panels(), r.threads,
+                     [&](index_t i, index_t thread) { r.code->prepare(r.call, i, memory.of_thread(thread)); });
     }
     parallel_for(r.call.work_items(), r.threads,
                  [&](index_t i, index_t thread) { r.code->run(r.call, i, memory.of_thread(thread)); });

@@ -26,7 +26,7 @@ class tile_machine : public row_tile_machine<V> {
 
   public:
     tile_machine(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch)
-        : base(call, work, to) {
+        : base(call, work, to, core::split_scale<T>(call.problem.scale)) {
         allocate(scratch);
     }
 
@@ -47,7 +47,7 @@ class tile_machine : public row_tile_machine<V> {
             if (rows < width) {
                 for (index_t i = 0; i < width * p.head_dim; i += n) softmax::start().sum.store_aligned(q + i);
             }
-            load_transposed<V>(q_, rows_.begin + r, rows, p.head_dim, static_cast<T>(q_factor_of(p)), q, width);
+            load_transposed<V>(q_, rows_.begin + r, rows, p.head_dim, q_factor_, q, width);
             T* o = o_panel(r);
             for (index_t i = 0; i < width * p.value_dim; i += n) softmax::start().sum.store_aligned(o + i);
             this->start_rows(r, width);
@@ -149,7 +149,9 @@ class tile_machine : public row_tile_machine<V> {
         start_tile<vectors>();
         product<V, vectors>(keys, rows_of<T>{k_data_, k_stride_}, vectors_of<T>{q_panel(r), width},
                             whole_sum{call_.problem.head_dim}, store_scores<V>{scores_, width, tile_max_});
-        this->template fold<vectors>(r, factor_);
+        if (this->template fold<vectors>(r, factor_)) {
+            this->keep_largest_scores(r, 0, width, scores_, width, keys);
+        }
         exponentiate<V, vectors>(scores_, width, 0, keys, exponent_scale_, reference_, tile_sum_);
         this->template add_sums<vectors>(r, factor_);
         product<V, vectors>(call_.problem.value_dim, columns_of<T>{v_data_, v_stride_}, vectors_of<T>{scores_, width},
@@ -184,7 +186,11 @@ class tile_machine : public row_tile_machine<V> {
         masked_scores<vectors, 0>(r, uncertain, end[0]);
         unroll<vectors - 1>(
             [&](auto v) PANTILE_INLINE { masked_scores<vectors, v + 1>(r, core::max(uncertain, end[v]), end[v + 1]); });
-        this->template fold<vectors>(r, factor_);
+        if (this->template fold<vectors>(r, factor_)) {
+            for (index_t v = 0; v < vectors; ++v) {
+                this->keep_largest_scores(r, v * n, n, scores_ + begin * width, width, end[v] - begin);
+            }
+        }
         index_t done = begin;
         unroll<vectors>([&](auto v) PANTILE_INLINE {
             exponentiate<V, vectors - v>(scores_ + v * n, width, done, end[v], exponent_scale_, reference_ + v * n,
@@ -219,7 +225,7 @@ class tile_machine : public row_tile_machine<V> {
         });
     }
 
-    using base::call_, base::mask_, base::q_, base::k_, base::v_, base::exponent_scale_, base::rows_,
+    using base::call_, base::mask_, base::q_, base::k_, base::v_, base::q_factor_, base::exponent_scale_, base::rows_,
         base::partial_seen_;
     using base::tile_max_, base::tile_sum_, base::reference_, base::first_visible_, base::end_visible_;
 

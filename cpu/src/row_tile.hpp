@@ -5,6 +5,7 @@
 #include <limits>
 
 #include <pantile/core/online_softmax.hpp>
+#include <pantile/core/scale.hpp>
 #include <pantile/core/walk.hpp>
 
 #include "kernels.hpp"
@@ -24,12 +25,32 @@ struct vector_ops {
     static PANTILE_INLINE V finite_or_zero(const V& x) { return xsimd::select(x == lowest(), zero(), x); }
 };
 
-/// Factor of Q: the sign of the scale, and a scale of 0.
-PANTILE_FN double q_factor_of(const core::problem& p) { return p.scale < 0 ? -1.0 : p.scale > 0 ? 1.0 : 0.0; }
+/// The largest reference at which exponents y - reference stay where 2^x is good. The reference is the maximum rounded: from
+/// twice this number on half a unit of its last place exceeds 64, and 2^x of what rounding took from it could overflow.
+template <class T>
+inline constexpr T largest_reference = sizeof(T) == 8 ? static_cast<T>(0x1p+60) : static_cast<T>(0x1p+31);
 
-/// Factor of a score in the exponent of 2: the magnitude of the scale.
-PANTILE_FN double exponent_scale_of(const core::problem& p) {
-    return (p.scale < 0 ? -p.scale : p.scale > 0 ? p.scale : 1.0) * core::log2_e;
+/// Is it beyond, and finite?
+template <class T>
+PANTILE_FN bool is_beyond(T reference) {
+    const T size = reference < T(0) ? -reference : reference;
+    return size >= largest_reference<T> && size <= std::numeric_limits<T>::max();
+}
+
+/// Scores of a row whose reference is beyond, s[0], s[stride], … of one key tile: there neighbouring numbers are exponents
+/// so far apart that only the largest score has any weight. It becomes 0, the others minus infinity, to be taken against a
+/// reference of 0. `tile_max` is the tile's largest score, `leads` tells whether it is the row's; NaN stays.
+template <class V>
+[[gnu::noinline, gnu::cold]] void keep_largest(number_t<V>* s, index_t stride, index_t keys, number_t<V> tile_max,
+                                               bool leads) {
+    using T = number_t<V>;
+    for (index_t k = 0; k < keys; ++k, s += stride) {
+        if (*s < tile_max || (*s == tile_max && !leads)) {
+            *s = -std::numeric_limits<T>::infinity();
+        } else if (*s == tile_max) {
+            *s = T(0);
+        }
+    }
 }
 
 /// Keys [lo, hi) as far as they lie in the tile.

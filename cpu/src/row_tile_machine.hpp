@@ -31,9 +31,10 @@ class row_tile_machine {
   protected:
     /// For counting scratch.
     explicit row_tile_machine(const forward_call& call) : call_(call) {}
-    row_tile_machine(const forward_call& call, const forward_work& work, const output& to)
+    row_tile_machine(const forward_call& call, const forward_work& work, const output& to,
+                     const core::scale_split& scale)
         : call_(call), work_(work), to_(to), mask_(call.problem.band_of(work.seq)),
-          exponent_scale_(static_cast<T>(exponent_scale_of(call.problem))) {
+          q_factor_(static_cast<T>(scale.query)), exponent_scale_(static_cast<T>(scale.exponent)) {
         const index_t kv_head = call.problem.kv_head(work.head);
         q_ = matrix_of<T>(call.q, work.batch, work.head, work.seq.q_begin);
         k_ = matrix_of<T>(call.k, work.batch, kv_head, work.seq.k_begin);
@@ -56,14 +57,30 @@ class row_tile_machine {
     }
 
     /// Raises the panel's maxima to the key tile's: gives the factor for O and the sum, and the reference of the exponents.
+    /// Returns whether one is so large that its row needs keep_largest_scores.
     template <int vectors>
-    PANTILE_INLINE void fold(index_t r, T* factor) {
+    PANTILE_INLINE bool fold(index_t r, T* factor) {
+        V largest(T(0));
         unroll<vectors>([&](auto v) PANTILE_INLINE {
             typename softmax::state s{V::load_aligned(max_ + r + v * n), V::load_aligned(sum_ + r + v * n)};
             softmax::raise(s, V::load_aligned(tile_max_ + v * n) * V(exponent_scale_)).store_aligned(factor + v * n);
-            softmax::reference(s).store_aligned(reference_ + v * n);
+            const V reference = softmax::reference(s);
+            reference.store_aligned(reference_ + v * n);
+            largest = xsimd::max(largest, xsimd::abs(reference));
             s.max.store_aligned(max_ + r + v * n);
         });
+        return xsimd::any(largest >= V(largest_reference<T>));
+    }
+
+    /// After fold: the rows beyond largest_reference among `rows` rows of the panel from lane `first` on, whose scores of the
+    /// key tile are scores[key][lane].
+    [[gnu::noinline, gnu::cold]] void keep_largest_scores(index_t r, index_t first, index_t rows, T* scores,
+                                                          index_t stride, index_t keys) {
+        for (index_t i = first; i < first + rows; ++i) {
+            if (!is_beyond(reference_[i])) continue;
+            keep_largest<V>(scores + i, stride, keys, tile_max_[i], tile_max_[i] * exponent_scale_ == max_[r + i]);
+            reference_[i] = T(0);
+        }
     }
 
     /// The key tile's sums join those of the tiles before.
@@ -95,6 +112,10 @@ class row_tile_machine {
     void store_panels(index_t panel_rows, T* factor, Panels panels) {
         const matrix_ref out = matrix_of<T>(to_.out, work_.batch, work_.head, work_.seq.q_begin);
         const bool partial_result = to_.max.data != nullptr;
+        for (index_t i = 0; i < rows_.size(); ++i) {
+            const index_t row = rows_.begin + i;
+            sum_[i] = core::mark_overflow(core::softmax_state<T>{max_[i], sum_[i]}, mask_.hi(row) > mask_.lo(row)).sum;
+        }
         for (index_t r = 0; r < rows_.size(); r += panel_rows) {
             const index_t rows = core::min(panel_rows, rows_.size() - r);
             const panel_sums<T> panel = panels(r);
@@ -132,7 +153,8 @@ class row_tile_machine {
     forward_work work_;
     output to_;
     core::band mask_;
-    T exponent_scale_ = T(1); // |scale| · log2(e)
+    T q_factor_ = T(1); // these two make logits in base 2 of the products of q and k: see core/scale.hpp
+    T exponent_scale_ = T(1);
     matrix_ref q_, k_, v_;
     core::span rows_;
     bool partial_seen_ = false; // some pairs of the row tile were computed and hidden

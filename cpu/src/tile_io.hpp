@@ -72,6 +72,7 @@ void load_rows(const matrix_ref& from, index_t first_row, index_t rows, index_t 
 }
 
 /// to(first_row + r, c) = from[c][r] · factor[r]: the way back. `factor` is readable to the end of its last vector.
+/// A sum of -0 becomes +0: which of the two it is depends on whether hidden pairs, computed beside it, added zeros.
 template <class V>
 void store_transposed(const number_t<V>* from, index_t from_stride, const number_t<V>* factor, const matrix_ref& to,
                       index_t first_row, index_t rows, index_t cols) {
@@ -85,15 +86,25 @@ void store_transposed(const number_t<V>* from, index_t from_stride, const number
         }
         for (index_t c = 0; c < cols; ++c) {
             for (index_t r = 0; r < rows; ++r) {
-                p[r * to.row_stride + c * to.col_stride] = number(from[c * from_stride + r] * factor[r]);
+                p[r * to.row_stride + c * to.col_stride] = number(from[c * from_stride + r] * factor[r] + T(0));
             }
         }
     });
 }
 
-/// `count` rows times `factor`, stored over or added to a matrix of any strides and type.
-template <class V>
-void store_rows(const number_t<V>* from, index_t from_stride, index_t count, index_t dims, number_t<V> factor,
+/// One factor for all.
+template <class T>
+struct times {
+    T factor;
+    template <class X>
+    PANTILE_INLINE X operator()(const X& x) const {
+        return x * X(factor);
+    }
+};
+
+/// factor(number or vector) of `count` rows, stored over or added to a matrix of any strides and type.
+template <class V, class Factor>
+void store_rows(const number_t<V>* from, index_t from_stride, index_t count, index_t dims, const Factor& factor,
                 bool accumulate, const matrix_ref& to) {
     using T = number_t<V>;
     with_elements<T>(to.data, to.type, [&](auto* data) PANTILE_INLINE {
@@ -103,13 +114,13 @@ void store_rows(const number_t<V>* from, index_t from_stride, index_t count, ind
             number* target = data + i * to.row_stride;
             index_t x = 0;
             for (; to.col_stride == 1 && x + lanes<V> <= dims; x += lanes<V>) {
-                V value = V::load_unaligned(source + x) * V(factor);
+                V value = factor(V::load_unaligned(source + x));
                 if (accumulate) value += load_as<V>(target + x);
                 store_as(value, target + x);
             }
             for (; x < dims; ++x) {
                 number& at = target[x * to.col_stride];
-                const T value = source[x] * factor;
+                const T value = factor(source[x]);
                 at = static_cast<number>(accumulate ? static_cast<T>(at) + value : value);
             }
         }

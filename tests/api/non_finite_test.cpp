@@ -103,6 +103,94 @@ TEST(non_finite, padding_is_never_read) {
     munmap(memory, 2 * page);
 }
 
+/// The same of gradients: a key is NaN or infinite, or a row's q or dout is. Rows and keys that do not see it keep their
+/// gradients, also those that are worked on beside ones that do.
+RC_GTEST_PROP(non_finite, what_is_hidden_never_matters_to_gradients, (std::uint64_t seed)) {
+    attention_case c = *any_case({.batch = 2, .kv_heads = 2, .group = 2, .length = 90, .dim = 20, .empty = false});
+    if (detail::chance(60)) c.right = detail::chance(50) ? 0 : detail::pick(0, 10);
+    if (detail::chance(40)) c.left = detail::pick(0, 20);
+    const call_style s = any_dense_style();
+    const attention_inputs clean = make_inputs(c, s.type, data_kind::normal, seed);
+    attention_inputs spoilt = clean;
+    const index_t group = c.q_heads / c.kv_heads;
+    const index_t b = detail::pick(0, c.batch - 1);
+    const index_t h = detail::pick(0, c.q_heads - 1);
+    const index_t g = h / group;
+    const index_t i = detail::pick(0, c.q_len - 1);
+    const index_t j = detail::pick(0, c.k_len - 1);
+    const double poison = *rc::gen::element(nan, infinity, -infinity);
+    const int which = *rc::gen::element(0, 1, 2, 3);
+    const auto spoil = [&](tensor<double>& t, index_t head, index_t row) {
+        for (index_t x = 0; x < t.extent[3]; ++x) t(b, head, row, x) = poison;
+    };
+    if (which == 0) spoil(spoilt.k, g, j);
+    if (which == 1) spoil(spoilt.v, g, j);
+    if (which == 2) spoil(spoilt.q, h, i);
+    if (which == 3) spoil(spoilt.dout, h, i);
+
+    const call_results r = call_attention(c, spoilt, s, true);
+    const backward_bounds bounds = bound_backward(c, clean, s.type, s.out_type(), r.rounding);
+    // What sees it holds whatever it holds: take it out of the comparison. A row sees a key that is poisoned; a key sees a
+    // row that is, or one that sees a key that is.
+    const auto row_is_spoilt = [&](index_t batch, index_t head, index_t row) {
+        if (batch != b) return false;
+        return which < 2 ? head / group == g && c.visible(b, head, row, j) : head == h && row == i;
+    };
+    tensor<double> dq = r.dq, dk = r.dk, dv = r.dv;
+    dq.for_each([&](index_t batch, index_t head, index_t row, index_t x) {
+        if (row_is_spoilt(batch, head, row)) dq(batch, head, row, x) = bounds.dq.expected(batch, head, row, x);
+    });
+    const auto take_out_keys = [&](tensor<double>& t, const tensor<double>& expected) {
+        for (index_t key = 0; key < c.k_len; ++key) {
+            bool spoilt_key = false;
+            for (index_t head = g * group; head < (g + 1) * group; ++head) {
+                for (index_t row = 0; row < c.q_len; ++row) {
+                    spoilt_key = spoilt_key || (row_is_spoilt(b, head, row) && c.visible(b, head, row, key));
+                }
+            }
+            for (index_t x = 0; spoilt_key && x < t.extent[3]; ++x) t(b, g, key, x) = expected(b, g, key, x);
+        }
+    };
+    take_out_keys(dk, bounds.dk.expected);
+    take_out_keys(dv, bounds.dv.expected);
+    for (const verdict& v : {within(dq, bounds.dq, "dq"), within(dk, bounds.dk, "dk"), within(dv, bounds.dv, "dv")}) {
+        RC_LOG() << v.text << '\n';
+        RC_ASSERT(v.ok);
+    }
+}
+
+/// Rows that see no key may hold anything, q, dout and all.
+TEST(non_finite, rows_without_keys_do_not_reach_gradients) {
+    for (const dtype type : {dtype::f64, dtype::f32, dtype::f16, dtype::bf16}) {
+        attention_case c;
+        c.q_heads = 2;
+        c.q_len = 30;
+        c.k_len = 22;
+        c.head_dim = 6;
+        c.value_dim = 4;
+        c.right = 0; // rows 0 to 7 see no key
+        const attention_inputs clean = make_inputs(c, type, data_kind::normal, 8);
+        const backward_bounds bounds = bound_backward(c, clean, type, type);
+        for (const bool in_q : {false, true}) {
+            attention_inputs in = clean;
+            for (index_t i = 0; i < 8; ++i) {
+                for (index_t h = 0; h < 2; ++h) {
+                    for (index_t x = 0; x < (in_q ? 6 : 4); ++x) (in_q ? in.q : in.dout)(0, h, i, x) = nan;
+                }
+            }
+            call_style s;
+            s.type = type;
+            for (const isa set : available_isas()) {
+                s.set = set;
+                const call_results r = call_attention(c, in, s, true);
+                EXPECT_TRUE(within(r.dq, bounds.dq, "dq").ok) << within(r.dq, bounds.dq, "dq").text;
+                EXPECT_TRUE(within(r.dk, bounds.dk, "dk").ok) << within(r.dk, bounds.dk, "dk").text;
+                EXPECT_TRUE(within(r.dv, bounds.dv, "dv").ok) << within(r.dv, bounds.dv, "dv").text;
+            }
+        }
+    }
+}
+
 /// Gradients: padding keys get 0 whatever they hold, and so do rows that see no key.
 TEST(non_finite, gradients_of_what_is_never_seen_are_zero) {
     attention_case c;

@@ -39,11 +39,14 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
     using base = row_tile_machine<V>;
     static constexpr index_t n = lanes<V>;
     static constexpr int vectors = panel_rows / lanes<V>; // a row of 32 queries
+    /// The unit takes subnormal numbers as zero, so Q is not made smaller than this: q·2^-64 is 0 below 2^-62, which no score
+    /// notices unless its k is above 2^90, and products up to 2^192 fit.
+    static constexpr int least_query_power = -64;
     using softmax = core::online_softmax<vector_ops<V>>;
 
   public:
     tile_machine(const forward_call& call, const forward_work& work, const output& to, std::byte* scratch)
-        : base(call, work, to) {
+        : base(call, work, to, core::split_scale(call.problem.scale, least_query_power, core::least_power<float>)) {
         measure();
         allocate(scratch);
     }
@@ -152,9 +155,8 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
         return key < t.keys.end && key >= seen_.begin && key < seen_.end;
     }
 
-    /// 16 rows of Q from row r of the tile on, times the sign of the scale, or 0.
+    /// 16 rows of Q from row r of the tile on, times their factor, a power of two: bf16 holds the product exactly.
     void pack_queries(index_t r) {
-        const auto factor = static_cast<float>(q_factor_of(call_.problem));
         for (index_t i = 0; i < 16; ++i) {
             bfloat16* row = staging_ + i * head_pad_;
             if (r + i < rows_.size()) {
@@ -162,8 +164,8 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
             } else {
                 std::memcpy(static_cast<void*>(row), zeros_, static_cast<std::size_t>(head_pad_) * sizeof(bfloat16));
             }
-            if (factor == 1.0F) continue;
-            for (index_t x = 0; x < head_pad_; ++x) row[x] = bfloat16(factor * float(row[x]));
+            if (q_factor_ == 1.0F) continue;
+            for (index_t x = 0; x < head_pad_; ++x) row[x] = bfloat16(q_factor_ * float(row[x]));
         }
         pack_column_pairs<V>(staging_, head_pad_, qt_ + r * head_pad_);
     }
@@ -187,7 +189,10 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
         scores(t, now, nothing);
         while (now.any()) {
             fold_maxima(t, now, now.last - 1);
-            this->template fold<vectors>(now.panel * panel_rows, now.factor);
+            if (this->template fold<vectors>(now.panel * panel_rows, now.factor)) {
+                this->keep_largest_scores(now.panel * panel_rows, 0, panel_rows, now.scores_of(now.first), score_stride,
+                                          now.blocks() * block_keys);
+            }
             const panel_visit after = next();
             // A few steps stay for the end: they cover the wait for the last block of scores.
             const index_t slots = (value_slots(before) + score_slots(after)) * 17 / 16 + 4;
@@ -345,7 +350,7 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
     }
 
     Unit unit_;
-    using base::call_, base::mask_, base::q_, base::k_, base::v_, base::exponent_scale_, base::rows_,
+    using base::call_, base::mask_, base::q_, base::k_, base::v_, base::q_factor_, base::exponent_scale_, base::rows_,
         base::partial_seen_;
     using base::tile_max_, base::tile_sum_, base::reference_, base::first_visible_, base::end_visible_;
     index_t head_pad_ = 32; // dims, rounded up to what one tile product sums over

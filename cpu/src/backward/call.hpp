@@ -41,7 +41,7 @@ struct kernels {
     /// Bytes that all threads share: 0 with one chunk.
     index_t (*shared_bytes)(const call&) = nullptr;
     /// With several chunks, before all work items: panel `number` of Q and dO, counted (batch, query head, panel).
-    void (*prepare)(const call&, index_t number) = nullptr;
+    void (*prepare)(const call&, index_t number, std::byte* scratch) = nullptr;
     /// Work item `number`.
     void (*run)(const call&, index_t number, std::byte* scratch) = nullptr;
     /// With several chunks, after all work items: panel `number` of dQ, counted alike.
@@ -73,9 +73,9 @@ PANTILE_FN bool rows_in_place(const tensor_ref& t, index_t dims, index_t lanes, 
 ///
 ///     qt, dot        Qᵀ, dOᵀ                                        [panel][dim][W]
 ///     q, dout        in rows, used where they cannot be read in place   [row][dim padded to n]
-///     lse2, delta    lse · log2(e) and rowsum(dO ∘ O)               [row]
+///     reference, log_sum, delta   see head_data                     [row]
 struct head_layout {
-    index_t qt = 0, dot = 0, q = 0, dout = 0, lse2 = 0, delta = 0;
+    index_t qt = 0, dot = 0, q = 0, dout = 0, reference = 0, log_sum = 0, delta = 0;
     index_t size = 0;
     index_t padded_rows = 0;      ///< q_len rounded up to W
     index_t padded_head_dim = 0;  ///< rounded up to n
@@ -89,7 +89,8 @@ struct head_layout {
         dot = all.take(padded_rows * problem.value_dim);
         q = all.take(padded_rows * padded_head_dim);
         dout = all.take(padded_rows * padded_value_dim);
-        lse2 = all.take(padded_rows);
+        reference = all.take(padded_rows);
+        log_sum = all.take(padded_rows);
         delta = all.take(padded_rows);
         size = all.size;
     }
@@ -102,9 +103,10 @@ struct head_layout {
 ///     dk, dv         the chunk's gradients                     [key][dim padded to n]
 ///     p, ds          score tiles                               [key of a strip][row tile]
 ///     rows_out       one panel of dQ, summed and in rows       2 x [W][dim]
+///     exact          dK and dV of one key in double             [dim]
 struct scratch_layout {
     head_layout rows;
-    index_t head = 0, dqt = 0, k = 0, v = 0, dk = 0, dv = 0, p = 0, ds = 0, rows_out = 0;
+    index_t head = 0, dqt = 0, k = 0, v = 0, dk = 0, dv = 0, p = 0, ds = 0, rows_out = 0, exact = 0;
     index_t size = 0;
 
     PANTILE_FN scratch_layout(const call& c, index_t panel, index_t lanes) : rows(c.problem, panel, lanes) {
@@ -122,6 +124,7 @@ struct scratch_layout {
         p = all.take(core::min(c.plan.key_tile, strip_keys) * c.plan.row_tile);
         ds = all.take(core::min(c.plan.key_tile, strip_keys) * c.plan.row_tile);
         rows_out = all.take(2 * panel * d);
+        exact = all.take(2 * (d + e)); // a double is at most two numbers
         size = all.size;
     }
 };

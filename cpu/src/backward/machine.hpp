@@ -3,17 +3,18 @@
 ///
 /// One call of score works on a row tile of up to R rows (panels of W) and a key tile, in strips of c <= 96 keys:
 ///
-///     Sᵀ  = K·Qᵀ                 [key][row]   P = 2^(Sᵀ·scale·log2e - lse2)          product 1, exp2 in its epilogue
+///     Sᵀ  = K·Qᵀ                 [key][row]   P = 2^((Sᵀ - reference)·c - log_sum)   product 1, exp2 in its epilogue
 ///     dPᵀ = V·dOᵀ                [key][row]   dS = P ∘ (dP - delta)                  product 2, dS in its epilogue
 ///     dV += P·dO,  dK += dS·Q    [key][dim]                                          products 3 and 4
 ///     dQᵀ += Kᵀ·dS               [dim][row]                                          product 5
 ///
 /// 10·rows·keys·dim operations (head dim = value dim). P and dS of a strip are written once and read twice, in L1. K and V
 /// of a key tile are read, dK and dV read and written, in L2; Q, dO (rows and panels) and dQᵀ pass by once a key tile.
-/// The scale of dQ and dK is applied once, at the end.
+/// The scale of dQ and dK is applied once, at the end. c is the exponent's part of it, Qᵀ has the rest (core/scale.hpp).
 #pragma once
 
 #include <pantile/core/online_softmax.hpp>
+#include <pantile/core/scale.hpp>
 #include <pantile/core/walk.hpp>
 
 #include "../micro/exp2.hpp"
@@ -29,10 +30,14 @@ struct head_data {
     index_t q_stride = 0;
     const T* dout_rows = nullptr; ///< [row][dout_stride]
     index_t dout_stride = 0;
-    const T* qt = nullptr;    ///< [panel][head_dim][W]
-    const T* dot = nullptr;   ///< [panel][value_dim][W]
-    const T* lse2 = nullptr;  ///< [row]; +inf for a row that sees no key and for padding: its P is 0
-    const T* delta = nullptr; ///< [row]
+    const T* qt = nullptr;  ///< [panel][head_dim][W], times its factor
+    const T* dot = nullptr; ///< [panel][value_dim][W]
+    /// [row]: with s a score and c its factor in the exponent, P = 2^((s - reference)·c - log_sum). The reference is 0 where
+    /// lse tells P well enough, else the largest score (statistics.hpp); log_sum is +inf for a row that sees no key and for
+    /// padding: its P is 0.
+    const T* reference = nullptr;
+    const T* log_sum = nullptr;
+    const T* delta = nullptr; ///< [row] rowsum(dO ∘ O)
     T* dqt = nullptr;         ///< [panel][head_dim][W]
 };
 
@@ -58,7 +63,8 @@ class machine {
     PANTILE_INLINE machine(Source& source, const head_data<T>& head, const core::problem& p, const core::band& band,
                            const head_layout& layout, index_t row_tile, T* p_tile, T* ds_tile)
         : source_(source), head_(head), band_(band), layout_(layout), head_dim_(p.head_dim), value_dim_(p.value_dim),
-          row_tile_(row_tile), p_(p_tile), ds_(ds_tile), scale2_(static_cast<T>(p.scale * core::log2_e)) {}
+          row_tile_(row_tile), p_(p_tile), ds_(ds_tile),
+          exponent_scale_(static_cast<T>(core::split_scale<T>(p.scale).exponent)) {}
 
     void open(const core::key_tile& t) {
         keys_ = t.keys;
@@ -120,11 +126,13 @@ class machine {
         const index_t place = (keys.begin - strip.begin) * stride + (row - tile.begin);
         T* p_tile = p_ + place;
         T* ds_tile = ds_ + place;
-        V lse2[width];
+        V reference[width];
+        V log_sum[width];
         V delta[width];
         V lane[width]; // row number in the panel
         unroll<width>([&](auto v) PANTILE_INLINE {
-            lse2[v] = V::load_unaligned(head_.lse2 + row + v * lanes<V>);
+            reference[v] = V::load_unaligned(head_.reference + row + v * lanes<V>);
+            log_sum[v] = V::load_unaligned(head_.log_sum + row + v * lanes<V>);
             delta[v] = V::load_unaligned(head_.delta + row + v * lanes<V>);
             lane[v] = iota() + V(static_cast<T>(v * lanes<V>));
         });
@@ -135,7 +143,7 @@ class machine {
             low = V(static_cast<T>(core::clamp(at - band_.right, -1, panel)));
             high = V(static_cast<T>(core::clamp(at + band_.left, -1, panel)));
         };
-        const V scale(scale2_);
+        const V scale(exponent_scale_);
         product<V, width>(keys.size(), rows_of<T>{key_.k + first * key_.k_stride, key_.k_stride},
                           vectors_of<T>{head_.qt + row * head_dim_, panel}, whole_sum{head_dim_},
                           [&](index_t m0, auto& c) PANTILE_INLINE {
@@ -144,7 +152,7 @@ class machine {
                                   V low(T(0)), high(T(0));
                                   if constexpr (masked) seers(m0 + m, low, high);
                                   unroll<width>([&](auto v) PANTILE_INLINE {
-                                      V p = power_of_two(xsimd::fms(c.at[m][v], scale, lse2[v]));
+                                      V p = power_of_two(xsimd::fms(c.at[m][v] - reference[v], scale, log_sum[v]));
                                       if constexpr (masked)
                                           p = xsimd::select(lane[v] >= low && lane[v] <= high, p, V(T(0)));
                                       p.store_unaligned(p_tile + (m0 + m) * stride + v * lanes<V>);
@@ -241,7 +249,7 @@ class machine {
     index_t row_tile_;
     T* p_;
     T* ds_;
-    T scale2_;
+    T exponent_scale_;
     core::span keys_;
     key_data<T> key_;
 };

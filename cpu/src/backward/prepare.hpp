@@ -7,6 +7,7 @@
 
 #include "../tile_io.hpp"
 #include "machine.hpp"
+#include "statistics.hpp"
 
 namespace pantile::cpu::backward {
 
@@ -35,6 +36,10 @@ rows_in_memory<number_t<V>> bring_rows(const tensor_ref& from, index_t batch, in
     if (place.data == copy) {
         load_rows<V>(matrix_of<number_t<V>>(from, batch, head, first_row), rows.begin, rows.size(), dims,
                      copy + rows.begin * place.stride, place.stride);
+        // Whole vectors are computed with: what lies behind a row must be numbers.
+        for (index_t r = rows.begin; dims < place.stride && r < rows.end; ++r) {
+            for (index_t x = dims; x < place.stride; ++x) copy[r * place.stride + x] = number_t<V>(0);
+        }
     }
     return place;
 }
@@ -58,10 +63,19 @@ head_data<number_t<V>> head_at(const call& c, const head_layout& layout, index_t
     head.dout_stride = dout.stride;
     head.qt = memory + layout.qt;
     head.dot = memory + layout.dot;
-    head.lse2 = memory + layout.lse2;
+    head.reference = memory + layout.reference;
+    head.log_sum = memory + layout.log_sum;
     head.delta = memory + layout.delta;
     return head;
 }
+
+/// Scratch for a look at some keys: `k` holds `keys` of them in rows, `scores` keys · W numbers.
+template <class T>
+struct key_scratch {
+    T* k;
+    T* scores;
+    index_t keys;
+};
 
 /// Fills the part of `memory` that belongs to `rows` of query head `h`, whole panels; those past the last row count as rows
 /// that see no key.
@@ -71,39 +85,82 @@ class prepared_rows {
     static constexpr index_t panel = index_t{panel_vectors<V>} * lanes<V>;
 
   public:
-    prepared_rows(const call& c, const head_layout& layout, index_t batch, index_t h, core::span rows, T* memory)
+    prepared_rows(const call& c, const head_layout& layout, index_t batch, index_t h, core::span rows, T* memory,
+                  const key_scratch<T>& scratch)
         : call_(c), layout_(layout), memory_(memory), batch_(batch), rows_(rows) {
         const core::problem& p = c.problem;
         const core::span real{rows.begin, core::min(rows.end, p.q_len)};
         const auto q = bring_rows<V>(c.q, batch, h, 0, real, p.head_dim, true, memory + layout.q);
         const auto dout = bring_rows<V>(c.dout, batch, h, 0, real, p.value_dim, true, memory + layout.dout);
-        panels(q.data, q.stride, p.head_dim, memory + layout.qt);
-        panels(dout.data, dout.stride, p.value_dim, memory + layout.dot);
+        const core::scale_split scale = core::split_scale<T>(p.scale);
+        panels(q.data, q.stride, p.head_dim, memory + layout.qt, scaled_by<T>{static_cast<T>(scale.query)});
+        panels(dout.data, dout.stride, p.value_dim, memory + layout.dot, unscaled{});
         statistics(h, dout);
+        for (index_t r = real.begin; r < real.end; r += panel) {
+            if (!is_trusted({r, core::min(r + panel, real.end)}, h)) look_at_keys(h, r, scale, scratch);
+        }
     }
 
   private:
     /// [row][dim] to [panel][dim][W], the last panel filled with zeros.
-    void panels(const T* rows, index_t stride, index_t dims, T* to) const {
+    template <class Scale>
+    void panels(const T* rows, index_t stride, index_t dims, T* to, Scale scale) const {
         for (index_t r = rows_.begin; r < rows_.end; r += panel) {
             const index_t count = core::min(panel, call_.problem.q_len - r);
             if (count < panel) fill_zero(to + r * dims, panel * dims);
-            transpose_copy<V>(count, dims, rows + r * stride, stride, to + r * dims, panel, unscaled{});
+            transpose_copy<V>(count, dims, rows + r * stride, stride, to + r * dims, panel, scale);
         }
     }
 
-    /// lse2 and delta of each row. delta is summed in double: dP - delta cancels.
+    [[nodiscard]] T lse_of(index_t h, index_t row) const {
+        const row_ref& lse = call_.lse;
+        return static_cast<const T*>(lse.data)[batch_ * lse.stride[0] + h * lse.stride[1] + row * lse.stride[2]];
+    }
+
+    /// Does lse tell P of all rows? NaN does: P is NaN.
+    [[nodiscard]] bool is_trusted(core::span rows, index_t h) const {
+        for (index_t i = rows.begin; i < rows.end; ++i) {
+            const T size = std::fabs(lse_of(h, i));
+            if (size >= T(trusted_lse) && size <= std::numeric_limits<T>::max()) return false;
+        }
+        return true;
+    }
+
+    /// Reference and log_sum of the panel at row `r` from its keys, for the rows that see some.
+    void look_at_keys(index_t h, index_t r, const core::scale_split& scale, const key_scratch<T>& scratch) {
+        const core::problem& p = call_.problem;
+        const core::sequence sequence = p.sequence_of(batch_);
+        const core::band band = p.band_of(sequence);
+        const index_t end = core::min(r + panel, p.q_len);
+        const core::span seen{band.lo(r), band.hi(end - 1)};
+        panel_statistics<V> found(static_cast<T>(scale.exponent));
+        for (index_t j = seen.begin; j < seen.end; j += scratch.keys) {
+            const core::span keys{0, core::min(scratch.keys, seen.end - j)};
+            const auto k = bring_rows<V>(call_.k, batch_, p.kv_head(h), j, keys, p.head_dim, false, scratch.k);
+            found.add(k.data, k.stride, j, keys.size(), memory_ + layout_.qt + r * p.head_dim, p.head_dim, r, band,
+                      scratch.scores);
+        }
+        for (index_t i = r; i < end; ++i) {
+            const T lse = lse_of(h, i);
+            if (std::fabs(lse) <= std::numeric_limits<T>::max() && !band.keys(i).empty()) {
+                found.finish(i - r, lse, memory_[layout_.reference + i], memory_[layout_.log_sum + i]);
+            }
+        }
+    }
+
+    /// Reference 0, log_sum and delta of each row. delta is summed in double: dP - delta cancels.
     void statistics(index_t h, rows_in_memory<T> dout) {
         const core::problem& p = call_.problem;
-        T* lse2 = memory_ + layout_.lse2;
+        T* reference = memory_ + layout_.reference;
+        T* log_sum = memory_ + layout_.log_sum;
         T* delta = memory_ + layout_.delta;
         constexpr T infinity = std::numeric_limits<T>::infinity();
-        const T* lse = static_cast<const T*>(call_.lse.data) + batch_ * call_.lse.stride[0] + h * call_.lse.stride[1];
         const matrix_ref out = matrix_of<T>(call_.out, batch_, h, 0);
         const index_t end = core::min(rows_.end, p.q_len);
         for (index_t i = rows_.begin; i < end; ++i) {
-            const T value = lse[i * call_.lse.stride[2]];
-            lse2[i] = value == -infinity ? infinity : value * static_cast<T>(core::log2_e);
+            const T lse = lse_of(h, i);
+            reference[i] = T(0);
+            log_sum[i] = lse == -infinity ? infinity : lse * static_cast<T>(core::log2_e);
         }
         with_elements<T>(out.data, out.type, [&](const auto* data) PANTILE_INLINE {
             for (index_t i = rows_.begin; i < end; ++i) {
@@ -119,7 +176,8 @@ class prepared_rows {
             }
         });
         for (index_t i = end; i < rows_.end; ++i) {
-            lse2[i] = infinity;
+            reference[i] = T(0);
+            log_sum[i] = infinity;
             delta[i] = T(0);
         }
     }
@@ -131,17 +189,25 @@ class prepared_rows {
     core::span rows_;
 };
 
+/// Of a thread's scratch, while it holds no key tile and no strip of scores.
+template <class T>
+key_scratch<T> key_scratch_of(const call& c, const scratch_layout& layout, T* scratch) {
+    return {scratch + layout.k, scratch + layout.p, core::min(c.plan.key_tile, strip_keys)};
+}
+
 /// First phase with several chunks: one panel of one query head.
 template <class V>
-void prepare_panel(const call& c, index_t number) {
+void prepare_panel(const call& c, index_t number, std::byte* scratch) {
     using T = number_t<V>;
     constexpr index_t panel = index_t{panel_vectors<V>} * lanes<V>;
     const shared_layout layout(c, panel, lanes<V>);
+    const scratch_layout own(c, panel, lanes<V>);
     const index_t panels = layout.rows.padded_rows / panel;
     const index_t head = number / panels;
     const index_t row = number % panels * panel;
     prepared_rows<V>(c, layout.rows, head / c.problem.q_heads, head % c.problem.q_heads, {row, row + panel},
-                     static_cast<T*>(c.shared) + layout.head(head));
+                     static_cast<T*>(c.shared) + layout.head(head),
+                     key_scratch_of<T>(c, own, reinterpret_cast<T*>(scratch)));
 }
 
 } // namespace pantile::cpu::backward

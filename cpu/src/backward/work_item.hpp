@@ -9,7 +9,7 @@
 ///     store dK, dV
 #pragma once
 
-#include "prepare.hpp"
+#include "visible_pairs.hpp"
 
 namespace pantile::cpu::backward {
 
@@ -28,6 +28,24 @@ inline core::span rows_of_chunk(const call& c, index_t batch, index_t chunk, ind
     return {seers.begin / panel * panel, core::round_up(seers.end, panel)};
 }
 
+/// The scale of dQ and dK, in two steps: a scale below the type's smallest normal number keeps its digits.
+template <class T>
+struct gradient_factor {
+    T power = T(1); ///< a power of two
+    T rest = T(1);
+
+    gradient_factor() = default;
+    explicit PANTILE_INLINE gradient_factor(double scale) {
+        const double query = core::split_scale<T>(scale).query;
+        power = static_cast<T>(query < 0 ? -query : query);
+        if (query != 0) rest = static_cast<T>(scale / static_cast<double>(power));
+    }
+    template <class X>
+    PANTILE_INLINE X operator()(const X& x) const {
+        return x * X(power) * X(rest);
+    }
+};
+
 /// One panel of dQᵀ, [dim][W], times scale, to dq. `rows`: W · head_dim numbers of scratch.
 template <class V>
 void store_dq_panel(const call& c, index_t batch, index_t h, index_t row, const number_t<V>* dqt, number_t<V>* rows) {
@@ -35,8 +53,30 @@ void store_dq_panel(const call& c, index_t batch, index_t h, index_t row, const 
     constexpr index_t panel = index_t{panel_vectors<V>} * lanes<V>;
     const index_t count = core::min(panel, p.q_len - row);
     transpose_copy<V>(p.head_dim, panel, dqt, panel, rows, p.head_dim, unscaled{});
-    store_rows<V>(rows, p.head_dim, count, p.head_dim, static_cast<number_t<V>>(p.scale), c.accumulate,
+    store_rows<V>(rows, p.head_dim, count, p.head_dim, gradient_factor<number_t<V>>(p.scale), c.accumulate,
                   matrix_of<number_t<V>>(c.dq, batch, h, row));
+}
+
+/// One panel of dQᵀ, [dim][W], complete: rows that are not finite because of keys that they do not see are computed again.
+template <class V>
+void mend_dq_panel(visible_pairs<V> pairs, const head_data<number_t<V>>& head, const core::problem& p, index_t row,
+                   number_t<V>* dqt) {
+    using T = number_t<V>;
+    constexpr int width = panel_vectors<V>;
+    constexpr index_t panel = index_t{width} * lanes<V>;
+    T zero[panel]; // stays 0 as long as all numbers are finite
+    unroll<width>([&](auto v) PANTILE_INLINE {
+        V sum(T(0));
+        for (index_t x = 0; x < p.head_dim; ++x) {
+            sum = xsimd::fma(V::load_unaligned(dqt + x * panel + v * lanes<V>), V(T(0)), sum);
+        }
+        sum.store_unaligned(zero + v * lanes<V>);
+    });
+    const index_t count = core::min(panel, p.q_len - row);
+    for (index_t i = 0; i < count; ++i) {
+        if (zero[i] == T(0) || !pairs.blames_a_key(row + i)) continue;
+        pairs.dq_row(head, row + i, dqt + i, panel);
+    }
 }
 
 template <class V>
@@ -70,13 +110,15 @@ class work_item {
         for (index_t g = 0; g < p.group(); ++g) {
             const index_t h = kv_head_ * p.group() + g;
             const head_data<T> rows = head(h);
+            start_dq(rows.dqt);
             machine<V, work_item> m(*this, rows, p, plan.mask, layout_.rows, call_.plan.row_tile, scratch_ + layout_.p,
                                     scratch_ + layout_.ds);
             for (index_t t = 0; t < plan.key_tiles(); ++t) core::walk::backward(m, plan, t);
-            finish_dq(h, rows.dqt);
+            finish_dq(h, rows);
         }
-        store_keys(call_.dk, dk, layout_.rows.padded_head_dim, p.head_dim, static_cast<T>(p.scale));
-        store_keys(call_.dv, dv, layout_.rows.padded_value_dim, p.value_dim, T(1));
+        mend_keys(dk, dv);
+        store_keys(call_.dk, dk, layout_.rows.padded_head_dim, p.head_dim, gradient_factor<T>(p.scale));
+        store_keys(call_.dv, dv, layout_.rows.padded_value_dim, p.value_dim, gradient_factor<T>());
     }
 
     /// Key tile in rows (asked by the machine); keys are counted from the chunk's first.
@@ -96,12 +138,15 @@ class work_item {
     }
 
   private:
+    key_scratch<T> own_scratch() const { return key_scratch_of<T>(call_, layout_, scratch_); }
+    visible_pairs<V> pairs() const { return {call_, batch_, kv_head_, own_scratch(), scratch_ + layout_.v}; }
+
     /// The head's rows: prepared here, or with several chunks in the phase before, for all of them.
     head_data<T> head(index_t h) {
         head_data<T> head;
         if (call_.key_chunks == 1) {
             T* memory = scratch_ + layout_.head;
-            prepared_rows<V>(call_, layout_.rows, batch_, h, rows_, memory);
+            prepared_rows<V>(call_, layout_.rows, batch_, h, rows_, memory, own_scratch());
             head = head_at<V>(call_, layout_.rows, batch_, h, memory);
             head.dqt = scratch_ + layout_.dqt;
         } else {
@@ -111,14 +156,22 @@ class work_item {
             head = head_at<V>(call_, layout_.rows, batch_, h, memory + shared.head(number));
             head.dqt = memory + shared.partial(chunk_, number);
         }
-        const index_t d = call_.problem.head_dim;
-        fill_zero(head.dqt + rows_.begin * d, rows_.size() * d);
         return head;
     }
 
-    void finish_dq(index_t h, T* dqt) {
+    /// dQᵀ of the rows that the chunk adds to.
+    void start_dq(T* dqt) const {
+        const index_t d = call_.problem.head_dim;
+        fill_zero(dqt + rows_.begin * d, rows_.size() * d);
+    }
+
+    void finish_dq(index_t h, const head_data<T>& head) {
         const core::problem& p = call_.problem;
         if (call_.key_chunks > 1) return; // the chunks' shares are summed in the last phase
+        T* dqt = head.dqt;
+        for (index_t r = rows_.begin; r < rows_.end; r += panel) {
+            mend_dq_panel<V>(pairs(), head, p, r, dqt + r * p.head_dim);
+        }
         // Rows that see no key at all have a gradient of 0.
         fill_zero(dqt, rows_.begin * p.head_dim);
         fill_zero(dqt + rows_.end * p.head_dim, (layout_.rows.padded_rows - rows_.end) * p.head_dim);
@@ -127,8 +180,35 @@ class work_item {
         }
     }
 
+    /// The chunk's dK and dV, summed: keys that are not finite because of rows that do not see them are computed again.
+    void mend_keys(T* dk, T* dv) {
+        for (index_t j = 0; j < chunk_span_.size(); ++j) {
+            T* dk_row = dk + j * layout_.rows.padded_head_dim;
+            T* dv_row = dv + j * layout_.rows.padded_value_dim;
+            if (!all_finite(dk_row, layout_.rows.padded_head_dim) ||
+                !all_finite(dv_row, layout_.rows.padded_value_dim)) {
+                mend_key(chunk_span_.begin + j, dk_row, dv_row);
+            }
+        }
+    }
+    [[gnu::noinline, gnu::cold]] void mend_key(index_t key, T* dk, T* dv) {
+        const core::problem& p = call_.problem;
+        auto* exact = reinterpret_cast<double*>(scratch_ + layout_.exact);
+        const index_t first = kv_head_ * p.group();
+        bool blamed = false;
+        for (index_t h = first; h < first + p.group() && !blamed; ++h) blamed = pairs().blames_a_row(h, key);
+        if (!blamed) return;
+        for (index_t x = 0; x < p.head_dim + p.value_dim; ++x) exact[x] = 0.0;
+        for (index_t h = first; h < first + p.group(); ++h) {
+            pairs().add_key(head(h), key, exact, exact + p.head_dim);
+        }
+        for (index_t x = 0; x < p.head_dim; ++x) dk[x] = static_cast<T>(exact[x]);
+        for (index_t x = 0; x < p.value_dim; ++x) dv[x] = static_cast<T>(exact[p.head_dim + x]);
+    }
+
     /// The chunk's rows of dk or dv; keys past the batch's length, if this is the last chunk that reaches them, get 0.
-    void store_keys(const tensor_ref& to, const T* from, index_t stride, index_t dims, T factor) const {
+    void store_keys(const tensor_ref& to, const T* from, index_t stride, index_t dims,
+                    gradient_factor<T> factor) const {
         store_rows<V>(from, stride, chunk_span_.size(), dims, factor, call_.accumulate,
                       matrix_of<T>(to, batch_, kv_head_, chunk_span_.begin));
         if (call_.accumulate) return;
@@ -177,6 +257,10 @@ void reduce_dq_panel(const call& c, index_t number, std::byte* scratch) {
             static_cast<const T*>(c.shared) + shared.partial(chunk, batch * p.q_heads + h) + row * p.head_dim;
         for (index_t i = 0; i < numbers; ++i) sum[i] += from[i];
     }
+    head_data<T> head =
+        head_at<V>(c, shared.rows, batch, h, static_cast<T*>(c.shared) + shared.head(batch * p.q_heads + h));
+    T* own = reinterpret_cast<T*>(scratch);
+    mend_dq_panel<V>({c, batch, p.kv_head(h), key_scratch_of<T>(c, layout, own), own + layout.v}, head, p, row, sum);
     store_dq_panel<V>(c, batch, h, row, sum, sum + numbers);
 }
 

@@ -40,8 +40,9 @@ class decode_machine {
         const core::problem& p = call.problem;
         k_ = matrix_of<T>(call.k, work.batch, work.head, work.seq.k_begin);
         v_ = matrix_of<T>(call.v, work.batch, work.head, work.seq.k_begin);
-        factor_of_q_ = static_cast<T>(q_factor_of(p));
-        exponent_scale_ = static_cast<T>(exponent_scale_of(p));
+        const core::scale_split scale = core::split_scale<T>(p.scale);
+        factor_of_q_ = static_cast<T>(scale.query);
+        exponent_scale_ = static_cast<T>(scale.exponent);
         allocate(scratch);
     }
 
@@ -55,6 +56,8 @@ class decode_machine {
         fill(o_, rows_ * o_stride_, T(0));
         fill(max_, padded_rows_, -std::numeric_limits<T>::infinity());
         fill(sum_, padded_rows_, T(0));
+        fill(tile_max_, padded_rows_, -std::numeric_limits<T>::infinity());
+        fill(tile_sum_, padded_rows_, T(0));
         for (index_t r = 0; r < rows_; ++r) {
             const index_t row = work_.seq.q_begin + t.rows.begin + r / group_;
             const matrix_ref q = matrix_of<T>(call_.q, work_.batch, work_.head * group_ + r % group_, row);
@@ -78,12 +81,13 @@ class decode_machine {
     void close() {
         const bool partial_result = to_.max.data != nullptr;
         for (index_t r = 0; r < rows_; ++r) {
-            const core::softmax_state<T> state{max_[r], sum_[r]};
+            const core::span seen = mask_.keys(r / group_);
+            const auto state = core::mark_overflow(core::softmax_state<T>{max_[r], sum_[r]}, !seen.empty());
             const index_t head = work_.head * group_ + r % group_;
             const index_t row = work_.seq.q_begin + r / group_;
             unpack_output(o_ + r * o_stride_);
             store_rows<V>(line_, o_stride_, 1, call_.problem.value_dim,
-                          partial_result ? T(1) : core::finish_factor(state), false,
+                          times<T>{partial_result ? T(1) : core::finish_factor(state)}, false,
                           matrix_of<T>(to_.out, work_.batch, head, row));
             put(to_.lse, head, row, core::finish_lse(state));
             put(to_.max, head, row, state.max);
@@ -271,7 +275,11 @@ class decode_machine {
         with_rows(k_, k_in_place_, keys_, call_.problem.head_dim, [&](const auto* k, index_t stride, auto dims) {
             for_blocks([&](auto rows, index_t r) PANTILE_INLINE { score_block<rows>(r, k, stride, dims); });
         });
-        for (index_t r = 0; r < padded_rows_; r += n) raise(r);
+        bool beyond = false;
+        for (index_t r = 0; r < padded_rows_; r += n) beyond = raise(r) || beyond;
+        if (beyond) {
+            for_blocks([&](auto rows, index_t r) PANTILE_INLINE { keep_largest_scores(r, rows); });
+        }
         for_blocks([&](auto rows, index_t r) PANTILE_INLINE { exponentiate_block<rows>(r); });
         for (index_t r = 0; r < padded_rows_; r += n) {
             const V sum =
@@ -322,13 +330,25 @@ class decode_machine {
         for (index_t r = 0; r < rows; ++r) tile_max_[r0 + r] = numbers[r];
     }
 
-    /// The state of n rows meets the tile's maxima.
-    PANTILE_INLINE void raise(index_t r) {
+    /// The state of n rows meets the tile's maxima. Is one beyond largest_reference?
+    PANTILE_INLINE bool raise(index_t r) {
         typename softmax::state state{V::load_aligned(max_ + r), V::load_aligned(sum_ + r)};
         const V factor = softmax::raise(state, V::load_aligned(tile_max_ + r) * V(exponent_scale_));
         factor.store_aligned(factor_ + r);
-        softmax::reference(state).store_aligned(reference_ + r);
+        const V reference = softmax::reference(state);
+        reference.store_aligned(reference_ + r);
         state.max.store_aligned(max_ + r);
+        return xsimd::any(xsimd::abs(reference) >= V(largest_reference<T>));
+    }
+
+    /// The rows of a block that are beyond largest_reference.
+    [[gnu::noinline, gnu::cold]] void keep_largest_scores(index_t r0, index_t rows) {
+        for (index_t r = r0; r < r0 + rows; ++r) {
+            if (!is_beyond(reference_[r])) continue;
+            keep_largest<V>(block_scores(r0) + (r - r0), rows, keys_.size(), tile_max_[r],
+                            tile_max_[r] * exponent_scale_ == max_[r]);
+            reference_[r] = T(0);
+        }
     }
 
     /// P of a block of rows, and its sums.

@@ -171,13 +171,13 @@ struct scaled_by {
     }
 };
 
-/// Column c times factor[c]; `factor` is readable to the end of its last vector.
+/// Column c times factor[c], and -0 made +0; `factor` is readable to the end of its last vector.
 template <class T>
 struct scaled_by_column {
     const T* factor;
     template <class V>
     PANTILE_INLINE V operator()(const V& x, index_t c) const {
-        return x * V::load_unaligned(factor + c);
+        return xsimd::fma(x, V::load_unaligned(factor + c), V(T(0)));
     }
 };
 

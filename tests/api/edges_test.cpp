@@ -1,0 +1,368 @@
+// The edges of what numbers can hold: scores beyond the type before the scale is applied, scales of any size, logits of any
+// finite size, forward and backward, and what overflows for good.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "api_call.hpp"
+
+namespace pantile::test {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr dtype types[] = {dtype::f64, dtype::f32, dtype::f16, dtype::bf16};
+
+/// Calls of every kind that this machine has: types × instruction sets, out in the precision computed in.
+template <class F>
+void for_each_style(F f) {
+    for (const dtype type : types) {
+        for (const isa set : available_isas()) {
+            call_style s;
+            s.type = type;
+            s.wide_out = type == dtype::f16 || type == dtype::bf16;
+            s.set = set;
+            SCOPED_TRACE(std::string(name(type)) + ", " + name(set));
+            f(s);
+        }
+    }
+}
+
+attention_case shape(index_t q_len, index_t k_len, index_t dim = 16) {
+    attention_case c;
+    c.q_len = q_len;
+    c.k_len = k_len;
+    c.head_dim = c.value_dim = dim;
+    return c;
+}
+
+/// Rows of decode, of one panel, and of several with more keys than one tile has.
+const std::vector<attention_case>& shapes() {
+    static const std::vector<attention_case> all = {shape(2, 40), shape(40, 50), shape(70, 300)};
+    return all;
+}
+
+/// Every q is `q`, every k is `k`; values are random.
+attention_inputs constant_inputs(const attention_case& c, dtype type, double q, double k) {
+    attention_inputs in = make_inputs(c, type, data_kind::normal, 11);
+    std::fill(in.q.data.begin(), in.q.data.end(), rounded(q, type));
+    std::fill(in.k.data.begin(), in.k.data.end(), rounded(k, type));
+    return in;
+}
+
+/// out and lse against the formula in long double. P may be rounded to 8 bits (AMX), everything else to fp32 or better.
+void expect_formula(const attention_case& c, const attention_inputs& in, const call_style& s) {
+    const call_results r = call_attention(c, in, s, false);
+    const auto exact = plain_forward<long double>(c, in);
+    const double u = unit_roundoff(r.rounding == p_rounding::none ? compute_dtype(s.type) : dtype::bf16);
+    for (std::size_t n = 0; n < r.out.data.size(); ++n) {
+        ASSERT_NEAR(r.out.data[n], static_cast<double>(exact.out.data[n]), 200.0 * u) << "out, number " << n;
+    }
+    for (std::size_t n = 0; n < r.lse.data.size(); ++n) {
+        const auto lse = static_cast<double>(exact.lse.data[n]);
+        if (!std::isfinite(lse)) {
+            ASSERT_EQ(r.lse.data[n], lse) << "row " << n;
+            continue;
+        }
+        ASSERT_NEAR(r.lse.data[n], lse, 200.0 * unit_roundoff(compute_dtype(s.type)) * (1.0 + std::abs(lse)))
+            << "lse of row " << n;
+    }
+}
+
+TEST(edges, scores_may_leave_the_type_before_the_scale_is_applied) {
+    for_each_style([](const call_style& s) {
+        if (s.type == dtype::f16) return; // its scores cannot
+        for (attention_case c : shapes()) {
+            for (const double sign : {1.0, -1.0}) {
+                for (const bool negative_scale : {false, true}) {
+                    const double size = s.type == dtype::f64 ? 0x1p+520 : 0x1p+67; // products of 2^1040, 2^134
+                    c.scale = (negative_scale ? -1.0 : 1.0) / size / size;
+                    expect_formula(c, constant_inputs(c, s.type, size, sign * size), s);
+                    c.right = 0;
+                    expect_formula(c, constant_inputs(c, s.type, size, sign * size), s);
+                    c.right.reset();
+                }
+            }
+        }
+    });
+}
+
+TEST(edges, a_scale_may_be_too_small_for_the_type) {
+    for_each_style([](const call_style& s) {
+        for (attention_case c : shapes()) {
+            for (const double scale : {1e-40, 1e-46, -1e-46, 1e-300, 5e-324, -0.0}) {
+                for (const bool causal : {false, true}) {
+                    c.scale = scale;
+                    c.right.reset();
+                    if (causal) c.right = 0;
+                    expect_formula(c, make_inputs(c, s.type, data_kind::normal, 5), s);
+                }
+            }
+        }
+    });
+}
+
+TEST(edges, a_large_scale_meets_small_scores) {
+    for_each_style([](const call_style& s) {
+        for (attention_case c : shapes()) {
+            const double small = s.type == dtype::f64 ? 0x1p-500 : s.type == dtype::f16 ? 0x1p-14 : 0x1p-60;
+            c.scale = 1.0 / small / small;
+            expect_formula(c, constant_inputs(c, s.type, 0.5 * small, small), s);
+            // q alone times the scale would not fit.
+            if (s.type == dtype::f16) continue;
+            const double large = s.type == dtype::f64 ? 0x1p+300 : 0x1p+30;
+            expect_formula(c, constant_inputs(c, s.type, large * small, small / large), s);
+        }
+    });
+}
+
+/// Every key has the same logit, of any size up to the type's largest: out is the mean of the values.
+TEST(edges, equal_logits_of_any_size_weigh_the_same) {
+    for_each_style([](const call_style& s) {
+        for (attention_case c : shapes()) {
+            for (const double logit : {1e6, 1e8, 1e9, 3e9, 1e10, 1e12, 1e20, 1e30, 2e38, 1e100, 1e300}) {
+                if (logit > 1e38 && compute_dtype(s.type) == dtype::f32) break;
+                for (const double sign : {1.0, -1.0}) {
+                    c.scale = sign * logit / 16.0;
+                    attention_inputs in = constant_inputs(c, s.type, 1.0, 1.0);
+                    expect_formula(c, in, s);
+                }
+            }
+        }
+    });
+}
+
+/// One key's logit is larger by a few units in the last place: at this size it alone has a weight.
+TEST(edges, the_largest_of_huge_logits_wins) {
+    for_each_style([](const call_style& s) {
+        for (attention_case c : shapes()) {
+            c.scale = compute_dtype(s.type) == dtype::f64 ? 1e25 : 1e12;
+            for (const double sign : {1.0, -1.0}) {
+                attention_inputs in = constant_inputs(c, s.type, sign, 1.0);
+                const index_t winner = sign > 0 ? c.k_len - 3 : 1;
+                in.k(0, 0, winner, 3) += sign * 0.5;
+                const call_results r = call_attention(c, in, s, false);
+                for (index_t i = 0; i < c.q_len; ++i) {
+                    for (index_t x = 0; x < c.value_dim; ++x) {
+                        ASSERT_NEAR(r.out(0, 0, i, x), in.v(0, 0, winner, x), 0.01) << i << ", " << x;
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Hidden and overflowed are not the same: a row whose logits are all below the type's range is NaN, one without keys 0.
+TEST(edges, logits_beyond_the_type_show) {
+    for_each_style([](const call_style& s) {
+        if (s.type == dtype::f16) return;
+        for (attention_case c : shapes()) {
+            const double size = s.type == dtype::f64 ? 1e200 : 1e30;
+            c.scale = 1.0;
+            for (const double sign : {1.0, -1.0}) {
+                for (const index_t splits : {0, 3}) {
+                    call_style split = s;
+                    if (splits > 0) split.plan = tile_plan{0, 16, splits};
+                    c.right = 0;
+                    c.align = anchor::explicit_offset;
+                    c.offset = -1; // row 0 sees no key
+                    const call_results r =
+                        call_attention(c, constant_inputs(c, s.type, size, sign * size), split, false);
+                    EXPECT_EQ(r.out(0, 0, 0, 2), 0.0);
+                    EXPECT_EQ(r.lse(0, 0, 0), -infinity);
+                    for (index_t i = 1; i < c.q_len; ++i) {
+                        ASSERT_TRUE(std::isnan(r.out(0, 0, i, 2))) << i;
+                        ASSERT_TRUE(std::isnan(r.lse(0, 0, i))) << i;
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Keys whose logits are minus infinity have no weight beside others, whichever split they are in.
+TEST(edges, overflow_does_not_hide_finite_logits_of_other_splits) {
+    for_each_style([](const call_style& s) {
+        if (s.type == dtype::f16) return;
+        for (attention_case c : shapes()) {
+            const double size = s.type == dtype::f64 ? 1e200 : 1e30;
+            for (const bool first : {false, true}) {
+                attention_inputs in = make_inputs(c, s.type, data_kind::normal, 3);
+                std::fill(in.q.data.begin(), in.q.data.end(), rounded(size, s.type));
+                const index_t finite = first ? 1 : c.k_len - 1;
+                for (index_t j = 0; j < c.k_len; ++j) {
+                    for (index_t x = 0; x < c.head_dim; ++x) {
+                        in.k(0, 0, j, x) = j == finite ? 0.0 : rounded(-size, s.type);
+                    }
+                }
+                call_style split = s;
+                split.plan = tile_plan{0, 8, 4};
+                const call_results r = call_attention(c, in, split, false);
+                for (index_t i = 0; i < c.q_len; ++i) {
+                    ASSERT_EQ(r.out(0, 0, i, 5), in.v(0, 0, finite, 5)) << i;
+                    ASSERT_EQ(r.lse(0, 0, i), 0.0) << i;
+                }
+            }
+        }
+    });
+}
+
+/// The same of public parts, merged in any order.
+TEST(edges, parts_keep_overflow_apart_from_hidden) {
+    const index_t q_len = 3;
+    const index_t dim = 4;
+    const std::vector<float> q(static_cast<std::size_t>(q_len * dim), 1e30F);
+    const std::vector<float> low(static_cast<std::size_t>(5 * dim), -1e30F);
+    const std::vector<float> zero(static_cast<std::size_t>(5 * dim), 0.0F);
+    const std::vector<float> v(static_cast<std::size_t>(5 * dim), 0.75F);
+    struct part {
+        std::vector<float> out = std::vector<float>(12), max = std::vector<float>(3), sum = std::vector<float>(3);
+        partial_view<float> view() {
+            return {bhsd(out.data(), 1, 1, 3, 4), bhs(max.data(), 1, 1, 3), bhs(sum.data(), 1, 1, 3)};
+        }
+    };
+    const auto query = bhsd(q.data(), 1, 1, q_len, dim);
+    const auto value = bhsd(v.data(), 1, 1, 5, dim);
+    const auto run = [&](const std::vector<float>& k, const mask& m) {
+        part p;
+        attention_partial(query, bhsd(k.data(), 1, 1, 5, dim), value, p.view(), {.mask = m, .scale = 1.0});
+        return p;
+    };
+    const auto finished = [](part a, part b) {
+        merge(a.view(), b.view(), a.view());
+        std::vector<float> out(12);
+        std::vector<float> lse(3);
+        finish(a.view(), bhsd(out.data(), 1, 1, 3, 4), bhs(lse.data(), 1, 1, 3));
+        return std::pair{out, lse};
+    };
+    const part overflowed = run(low, full());
+    const part hidden = run(low, causal().at_offset(-100));
+    const part seen = run(zero, full());
+    for (const auto& [a, b] : {std::pair{overflowed, hidden}, {hidden, overflowed}, {overflowed, overflowed}}) {
+        const auto [out, lse] = finished(a, b);
+        EXPECT_TRUE(std::isnan(out[5]));
+        EXPECT_TRUE(std::isnan(lse[1]));
+    }
+    for (const auto& [a, b] : {std::pair{overflowed, seen}, {seen, overflowed}, {hidden, seen}}) {
+        const auto [out, lse] = finished(a, b);
+        EXPECT_EQ(out[5], 0.75F);
+        EXPECT_FLOAT_EQ(lse[1], std::log(5.0F));
+    }
+    const auto [out, lse] = finished(hidden, hidden);
+    EXPECT_EQ(out[5], 0.0F);
+    EXPECT_EQ(lse[1], -std::numeric_limits<float>::infinity());
+}
+
+/// Equal tokens, whatever the size of their logit: P is 1/n, so that dV sums to the mean of dO times the rows, and dQ, dK
+/// of a direction in which nothing differs are 0.
+TEST(edges, backward_holds_at_large_logits) {
+    for_each_style([](const call_style& s) {
+        for (const attention_case& tokens : {shape(50, 50), shape(7, 130), shape(60, 200)}) {
+            attention_case c = tokens;
+            call_style cut = s;
+            if (c.k_len == 200) cut.plan = tile_plan{0, 0, 3}; // keys in chunks
+            for (const double logit : {1e3, 1e6, 1e7, 1e8, 1e9, 1e12, 1e30, 1e37, 1e200}) {
+                if (logit > 1e38 && compute_dtype(s.type) == dtype::f32) break;
+                for (const bool causal : {false, true}) {
+                    c.scale = logit / 16.0;
+                    c.right.reset();
+                    if (causal) c.right = 0;
+                    attention_inputs in = constant_inputs(c, s.type, 1.0, 1.0);
+                    std::fill(in.dout.data.begin(), in.dout.data.end(), 1.0);
+                    std::fill(in.v.data.begin(), in.v.data.end(), 1.0); // dS = 0: dV alone is asked
+                    const auto exact = plain_backward<long double>(c, in);
+                    const call_results r = call_attention(c, in, cut, true);
+                    for (std::size_t n = 0; n < r.dv.data.size(); ++n) {
+                        const auto dv = static_cast<double>(exact.dv.data[n]);
+                        ASSERT_NEAR(r.dv.data[n], dv, 1e-3 * std::abs(dv)) << "logit " << logit << ", number " << n;
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Distinct tokens beside large logits: all gradients, against the formula in long double. Scores are whole numbers, so
+/// that no rounding of theirs is in the way.
+TEST(edges, gradients_at_large_logits_are_the_formula) {
+    for_each_style([](const call_style& s) {
+        for (attention_case c : {shape(33, 50, 8), shape(70, 300, 8)}) {
+            c.q_heads = 2;
+            c.right = 0;
+            attention_inputs in = make_inputs(c, s.type, data_kind::normal, 17);
+            // Logits base + {0, 1, 2}: the first dim gives the base, the second tells the keys apart.
+            const double base = compute_dtype(s.type) == dtype::f64 ? 1e13 : s.type == dtype::f16 ? 32768.0 : 1048576.0;
+            const auto small_number = [](index_t n) { return static_cast<double>(n * 7 % 3); };
+            for (index_t h = 0; h < 2; ++h) {
+                for (index_t i = 0; i < c.q_len; ++i) {
+                    for (index_t x = 0; x < 8; ++x) in.q(0, h, i, x) = x < 2 ? 1.0 : 0.0;
+                }
+            }
+            for (index_t j = 0; j < c.k_len; ++j) {
+                for (index_t x = 0; x < 8; ++x) in.k(0, 0, j, x) = x == 0 ? base : x == 1 ? small_number(j) : 0.25;
+            }
+            c.scale = 1.0;
+            const call_results r = call_attention(c, in, s, true);
+            const auto exact = plain_backward<long double>(c, in);
+            // Without fused multiply-adds the forward call's exponents are rounded at the size of the logit.
+            const float x = 0.0F;
+            const auto one = bhsd(&x, 1, 1, 1, 1);
+            const bool fused = explain(one, one, one, options_of(c, s)).isa != "baseline";
+            const double blur = fused ? 0.0 : 8.0 * base * unit_roundoff(compute_dtype(s.type));
+            const auto hold = [&](const tensor<double>& got, const tensor<long double>& want, const char* what) {
+                double size = 0.0; // of the second dim on: the first is a difference of numbers as large as base
+                for (std::size_t n = 0; n < got.data.size(); ++n) {
+                    if (n % 8 != 0) size = std::max(size, std::abs(static_cast<double>(want.data[n])));
+                }
+                const double tolerance = (s.type == dtype::bf16 || s.type == dtype::f16 ? 0.02 : 2e-4) + blur;
+                for (std::size_t n = 0; n < got.data.size(); ++n) {
+                    if (n % 8 == 0 && what[1] == 'q') continue;
+                    ASSERT_NEAR(got.data[n], static_cast<double>(want.data[n]), tolerance * size) << what << ' ' << n;
+                }
+            };
+            hold(r.dq, exact.dq, "dq");
+            hold(r.dk, exact.dk, "dk");
+            hold(r.dv, exact.dv, "dv");
+        }
+    });
+}
+
+/// A step of a ring hands in the log-sum-exp of all keys, also where it is large: its own keys weigh what they weigh there.
+TEST(edges, backward_takes_the_log_sum_exp_of_more_keys) {
+    const index_t keys = 64;
+    for (const double base : {0.0, 300.0, 4096.0}) {
+        attention_case c = shape(20, keys, 8);
+        c.scale = 1.0;
+        attention_inputs in = make_inputs(c, dtype::f64, data_kind::normal, 23);
+        for (index_t i = 0; i < c.q_len; ++i) in.q(0, 0, i, 0) = 1.0;
+        for (index_t j = 0; j < keys; ++j) in.k(0, 0, j, 0) = base;
+        const stored<double> q(in.q, layout::bhsd), k(in.k, layout::bhsd), v(in.v, layout::bhsd),
+            d(in.dout, layout::bhsd);
+        stored<double> out(c.out_extent(), layout::bhsd), lse(c.lse_extent(), layout::bhsd);
+        const options o{.scale = 1.0};
+        attention(q.view(), k.view(), v.view(), out.view(), lse.rows(), o);
+        const auto gradients = [&](index_t first, index_t count) {
+            stored<double> dq(c.q_extent(), layout::bhsd), dk({1, 1, count, 8}, layout::bhsd),
+                dv({1, 1, count, 8}, layout::bhsd);
+            tensor_view<const double> part_k = k.view(), part_v = v.view();
+            part_k.data += first * 8, part_v.data += first * 8;
+            part_k.extent[2] = part_v.extent[2] = count;
+            attention_backward(q.view(), part_k, part_v, tensor_view<const double>(out.view()),
+                               row_view<const double>(lse.rows()), d.view(), dq.view(), dk.view(), dv.view(), o);
+            return std::array{dq.values(), dk.values(), dv.values()};
+        };
+        const auto whole = gradients(0, keys);
+        const auto left = gradients(0, 40);
+        const auto right = gradients(40, keys - 40);
+        for (std::size_t n = 0; n < whole[0].data.size(); ++n) {
+            ASSERT_NEAR(left[0].data[n] + right[0].data[n], whole[0].data[n], 1e-9 * (1.0 + base)) << base;
+        }
+        for (int t = 1; t < 3; ++t) {
+            for (std::size_t n = 0; n < whole[1].data.size(); ++n) {
+                const double got = n < 320 ? left[t].data[n] : right[t].data[n - 320];
+                ASSERT_NEAR(got, whole[t].data[n], 1e-9 * (1.0 + base)) << base;
+            }
+        }
+    }
+}
+
+} // namespace
+} // namespace pantile::test
