@@ -23,6 +23,7 @@ class row_tile_machine {
     using T = number_t<V>;
     static constexpr index_t n = lanes<V>;
     using softmax = core::online_softmax<vector_ops<V>>;
+    static constexpr T softmax_lowest = -std::numeric_limits<T>::infinity();
 
   public:
     /// After any_suspect: is the row one to walk again?
@@ -113,8 +114,9 @@ class row_tile_machine {
         const matrix_ref out = matrix_of<T>(to_.out, work_.batch, work_.head, work_.seq.q_begin);
         const bool partial_result = to_.max.data != nullptr;
         for (index_t i = 0; i < rows_.size(); ++i) {
-            const index_t row = rows_.begin + i;
-            sum_[i] = core::mark_overflow(core::softmax_state<T>{max_[i], sum_[i]}, mask_.hi(row) > mask_.lo(row)).sum;
+            if (max_[i] != softmax_lowest) continue;
+            const core::span seen = mask_.keys(rows_.begin + i);
+            sum_[i] = core::mark_overflow(core::softmax_state<T>{max_[i], sum_[i]}, !seen.empty()).sum;
         }
         for (index_t r = 0; r < rows_.size(); r += panel_rows) {
             const index_t rows = core::min(panel_rows, rows_.size() - r);

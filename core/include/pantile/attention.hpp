@@ -45,8 +45,9 @@ void attention(tensor_view<const bfloat16> q, tensor_view<const bfloat16> k, ten
 void attention(tensor_view<const bfloat16> q, tensor_view<const bfloat16> k, tensor_view<const bfloat16> v, tensor_view<float>    out, row_view<float>  lse, const options& = {});
 
 // --------------------------------------------------------------------------------------------------------- backward
-// Gradients of a loss whose gradient with respect to out is dout; out and lse are what the forward call gave. Probabilities
-// are recomputed from lse (FlashAttention-2, Algorithm 2). With options.accumulate the gradients are added to dq, dk, dv.
+// Gradients of a loss whose gradient with respect to out is dout; out and lse are what the forward call gave, over these keys
+// or over more of them (a step of a ring). Probabilities are recomputed from lse (FlashAttention-2, Algorithm 2), where it is
+// large from the scores' own maximum and sum (docs/numerics.md). With options.accumulate the gradients are added to dq, dk, dv.
 // dK and dV of a kv head are summed over its query heads in fp32 (fp64 for fp64) and rounded once; the gradients of fp16
 // and bf16 tensors may also be fp32.
 
@@ -66,7 +67,8 @@ void attention_backward(tensor_view<const bfloat16> q, tensor_view<const bfloat1
 
 // -------------------------------------------------------------------------------------------------- partial results
 /// Attention over some of the keys, not yet normalised. In base 2, with y = logit · log2(e):
-///     max = max y,   sum = Σ 2^(y - max),   out = Σ 2^(y - max) · v          (max = -inf, sum = 0, out = 0: no key seen)
+///     max = max y,   sum = Σ 2^(y - max),   out = Σ 2^(y - max) · v          (max = -inf, sum = 0, out = 0: no key seen;
+///     max = -inf, sum = 1, out = 0: keys were seen, but all their logits are below the type's range: finish gives NaN)
 /// Parts over disjoint keys merge exactly, in any grouping: splits of long keys, ring attention, a shared prefix.
 /// Kept in base 2 because that is what the kernels hold: a change of base would cost abs(max)·2^-24.
 template <class T>

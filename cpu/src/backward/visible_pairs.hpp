@@ -17,6 +17,20 @@ PANTILE_INLINE inline bool all_finite(const T* data, index_t count) {
     for (index_t x = 0; x < count; ++x) zero += data[x] * T(0);
     return zero == T(0);
 }
+/// The same of whole vectors, `rows` rows one after the other.
+template <class V>
+PANTILE_INLINE inline bool all_finite_vectors(const number_t<V>* data, index_t rows, index_t row) {
+    V zero[2] = {V(number_t<V>(0)), V(number_t<V>(0))};
+    const index_t count = rows * row;
+    index_t x = 0;
+    for (; x + 2 * lanes<V> <= count; x += 2 * lanes<V>) {
+        unroll<2>([&](auto i) PANTILE_INLINE {
+            zero[i] = xsimd::fma(V::load_unaligned(data + x + i * lanes<V>), V(number_t<V>(0)), zero[i]);
+        });
+    }
+    if (x < count) zero[0] = xsimd::fma(V::load_unaligned(data + x), V(number_t<V>(0)), zero[0]);
+    return xsimd::all(zero[0] + zero[1] == V(number_t<V>(0)));
+}
 
 /// One query head against the keys of its kv head.
 template <class V>

@@ -182,13 +182,13 @@ class work_item {
 
     /// The chunk's dK and dV, summed: keys that are not finite because of rows that do not see them are computed again.
     void mend_keys(T* dk, T* dv) {
-        for (index_t j = 0; j < chunk_span_.size(); ++j) {
-            T* dk_row = dk + j * layout_.rows.padded_head_dim;
-            T* dv_row = dv + j * layout_.rows.padded_value_dim;
-            if (!all_finite(dk_row, layout_.rows.padded_head_dim) ||
-                !all_finite(dv_row, layout_.rows.padded_value_dim)) {
-                mend_key(chunk_span_.begin + j, dk_row, dv_row);
-            }
+        const index_t d = layout_.rows.padded_head_dim;
+        const index_t e = layout_.rows.padded_value_dim;
+        const index_t keys = chunk_span_.size();
+        if (all_finite_vectors<V>(dk, keys, d) && all_finite_vectors<V>(dv, keys, e)) return;
+        for (index_t j = 0; j < keys; ++j) {
+            if (all_finite(dk + j * d, d) && all_finite(dv + j * e, e)) continue;
+            mend_key(chunk_span_.begin + j, dk + j * d, dv + j * e);
         }
     }
     [[gnu::noinline, gnu::cold]] void mend_key(index_t key, T* dk, T* dv) {
