@@ -1,9 +1,12 @@
 #include <pantile/core/check.hpp>
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
+#include <limits>
 #include <string>
 
+#include <pantile/core/online_softmax.hpp>
 #include <pantile/error.hpp>
 
 namespace pantile::core {
@@ -17,6 +20,13 @@ __extension__ typedef __int128 wide; // NOLINT(modernize-use-using): only a type
 
 std::string number(index_t n) { return std::to_string(n); }
 
+/// As short as it can be read: 0.1, 3e+38, nan.
+std::string number(double x) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.6g", x);
+    return text;
+}
+
 [[noreturn]] void refuse(const std::string& text) { throw invalid_argument("pantile: " + text); }
 
 const char* axis_name(const argument& a, int axis) {
@@ -27,10 +37,44 @@ const char* axis_name(const argument& a, int axis) {
 
 std::string field(const argument& a, int axis) { return std::string(a.name) + "." + axis_name(a, axis); }
 
-void require_equal(const argument& a, int axis, const argument& b, int other_axis) {
-    if (a.extent[axis] == b.extent[other_axis]) return;
-    refuse(field(a, axis) + " is " + number(a.extent[axis]) + ", " + field(b, other_axis) + " is " +
-           number(b.extent[other_axis]) + ": they must be equal");
+constexpr const char* swapped_hint = " (were heads and length swapped? see pantile::bhsd and pantile::bshd)";
+
+/// Would `a` fit `b` with its heads and length swapped? Only where that changes something.
+bool looks_swapped(const argument& a, const argument& b) {
+    return a.extent[1] != a.extent[2] && a.extent[1] == b.extent[2] && a.extent[2] == b.extent[1];
+}
+
+void require_equal(const argument& a, const argument& b, int axis) {
+    if (a.extent[axis] == b.extent[axis]) return;
+    const bool swapped = (axis == 1 || axis == 2) && looks_swapped(a, b);
+    refuse(field(a, axis) + " is " + number(a.extent[axis]) + ", " + field(b, axis) + " is " + number(b.extent[axis]) +
+           ": they must be equal" + (swapped ? swapped_hint : ""));
+}
+
+/// Query heads must be a multiple of kv heads.
+void check_heads(const argument& q, const argument& k) {
+    const auto fits = [](index_t q_heads, index_t kv_heads) {
+        return kv_heads == 0 ? q_heads == 0 : q_heads % kv_heads == 0;
+    };
+    if (fits(q.extent[1], k.extent[1])) return;
+    // A hint where one tensor or both would fit and hold fewer heads than rows, as nearly all do.
+    const bool q_turns = q.extent[2] > 1 && q.extent[1] > q.extent[2];
+    const bool k_turns = k.extent[2] > 1 && k.extent[1] > k.extent[2];
+    const bool swapped = (q_turns && fits(q.extent[2], k.extent[1])) || (k_turns && fits(q.extent[1], k.extent[2])) ||
+                         (k_turns && fits(q.extent[2], k.extent[2]));
+    refuse("q.heads is " + number(q.extent[1]) + ", k.heads is " + number(k.extent[1]) +
+           ": q.heads must be a multiple of k.heads" + (swapped ? swapped_hint : ""));
+}
+
+/// Kernels hold scale · log2(e) in the precision that they compute in.
+void check_scale(double scale, index_t element_bytes) {
+    if (!std::isfinite(scale)) refuse("options.scale is " + number(scale) + ": it must be finite");
+    const bool wide = element_bytes == 8;
+    const double largest = wide ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
+    if (std::abs(scale) * log2_e > largest) {
+        refuse("options.scale is " + number(scale) + ": scale · log2(e) must be finite in " + (wide ? "fp64" : "fp32") +
+               ", whose largest number is " + number(largest));
+    }
 }
 
 void check_tensor(const argument& a) {
@@ -46,7 +90,7 @@ void check_tensor(const argument& a) {
     if (a.data == nullptr && !a.empty()) refuse(std::string(a.name) + ".data is null, but the tensor is not empty");
 }
 
-void check_options(const call& c, const problem& p) {
+void check_options(const call& c, const problem& p, index_t element_bytes) {
     if (c.left < 0) {
         refuse("options.mask.left is " + number(c.left) +
                ": it must be at least 0 (pantile::unbounded lifts the limit)");
@@ -58,11 +102,10 @@ void check_options(const call& c, const problem& p) {
     if (c.offset < -largest_length || c.offset > largest_length) {
         refuse("options.mask.offset is " + number(c.offset) + ": it must be within ±2^48");
     }
-    if (c.has_scale && !std::isfinite(c.scale)) {
-        refuse("options.scale is " + std::to_string(c.scale) + ": it must be finite");
+    if (c.has_scale) check_scale(c.scale, element_bytes);
+    if (c.threads < 0) {
+        refuse("options.threads is " + number(index_t{c.threads}) + ": it must be at least 0 (0: OpenMP's choice)");
     }
-    if (c.threads < 0)
-        refuse("options.threads is " + number(c.threads) + ": it must be at least 0 (0: OpenMP's choice)");
     if (c.plan.row_tile < 0 || c.plan.key_tile < 0 || c.plan.key_splits < 0) {
         refuse("options.plan is {" + number(c.plan.row_tile) + ", " + number(c.plan.key_tile) + ", " +
                number(c.plan.key_splits) + "}: its fields must be at least 0 (0: chosen)");
@@ -78,6 +121,19 @@ void check_options(const call& c, const problem& p) {
                    ": it must be between 0 and k.length, " + number(p.k_len));
         }
     }
+}
+
+/// An array that is no tensor.
+template <class T>
+argument describe_array(const char* name, const T* data, index_t count) {
+    argument a;
+    a.name = name;
+    a.data = data;
+    a.rank = 1;
+    a.extent[0] = count;
+    a.stride[0] = 1;
+    a.element_bytes = static_cast<index_t>(sizeof(T));
+    return a;
 }
 
 /// First and one past the last byte that a tensor touches.
@@ -160,26 +216,21 @@ problem check_inputs(const argument& q, const argument& k, const argument& v, co
     check_tensor(q);
     check_tensor(k);
     check_tensor(v);
-    require_equal(k, 0, q, 0);
-    require_equal(v, 0, q, 0);
-    require_equal(k, 3, q, 3);
-    require_equal(v, 1, k, 1);
-    require_equal(v, 2, k, 2);
-    const index_t q_heads = q.extent[1];
-    const index_t kv_heads = k.extent[1];
-    if (kv_heads == 0 ? q_heads != 0 : q_heads % kv_heads != 0) {
-        refuse("q.heads is " + number(q_heads) + ", k.heads is " + number(kv_heads) +
-               ": q.heads must be a multiple of k.heads");
-    }
+    require_equal(k, q, 0);
+    require_equal(v, q, 0);
+    require_equal(k, q, 3);
+    require_equal(v, k, 1);
+    require_equal(v, k, 2);
+    check_heads(q, k);
     problem p;
     p.batch = q.extent[0];
-    p.q_heads = q_heads;
-    p.kv_heads = kv_heads;
+    p.q_heads = q.extent[1];
+    p.kv_heads = k.extent[1];
     p.q_len = q.extent[2];
     p.k_len = k.extent[2];
     p.head_dim = q.extent[3];
     p.value_dim = v.extent[3];
-    check_options(options, p);
+    check_options(options, p, q.element_bytes);
     p.left = min(options.left, unbounded);
     p.right = min(options.right, unbounded);
     p.align = options.align;
@@ -193,7 +244,7 @@ problem check_inputs(const argument& q, const argument& k, const argument& v, co
 
 void check_query_shape(const argument& t, const argument& q, index_t dim, const char* dim_is) {
     check_tensor(t);
-    for (int axis = 0; axis < 3; ++axis) require_equal(t, axis, q, axis);
+    for (int axis = 0; axis < 3; ++axis) require_equal(t, q, axis);
     if (t.rank == 4 && t.extent[3] != dim) {
         refuse(field(t, 3) + " is " + number(t.extent[3]) + ", " + dim_is + " is " + number(dim) +
                ": they must be equal");
@@ -202,22 +253,31 @@ void check_query_shape(const argument& t, const argument& q, index_t dim, const 
 
 void check_same_shape(const argument& t, const argument& model) {
     check_tensor(t);
-    for (int axis = 0; axis < t.rank; ++axis) require_equal(t, axis, model, axis);
+    for (int axis = 0; axis < t.rank; ++axis) require_equal(t, model, axis);
 }
 
-void check_memory(const argument* outputs, int output_count, const argument* inputs, int input_count) {
+void check_memory(const argument* outputs, int output_count, const argument* inputs, int input_count,
+                  const option_memory& options) {
+    const auto apart = [](const argument& a, const argument& b, const char* why) {
+        if (may_overlap(a, b)) refuse(std::string(a.name) + " overlaps " + b.name + ": " + why);
+    };
+    constexpr const char* own = "an output needs memory of its own";
     for (int i = 0; i < output_count; ++i) {
         if (outputs[i].empty()) continue;
         check_distinct(outputs[i]);
-        const auto against = [&](const argument& other) {
-            if (may_overlap(outputs[i], other)) {
-                refuse(std::string(outputs[i].name) + " overlaps " + other.name +
-                       ": an output needs memory of its own");
-            }
-        };
-        for (int j = 0; j < input_count; ++j) against(inputs[j]);
-        for (int j = 0; j < i; ++j) against(outputs[j]);
+        for (int j = 0; j < input_count; ++j) apart(outputs[i], inputs[j], own);
+        for (int j = 0; j < i; ++j) apart(outputs[i], outputs[j], own);
     }
+    if (options.key_lengths_count == 0 && options.workspace_bytes == 0) return;
+    const argument lengths = describe_array("options.key_lengths", options.key_lengths, options.key_lengths_count);
+    const argument workspace = describe_array("options.workspace", options.workspace, options.workspace_bytes);
+    constexpr const char* work = "work memory must hold nothing else";
+    for (int i = 0; i < output_count; ++i) {
+        apart(outputs[i], lengths, own);
+        apart(workspace, outputs[i], work);
+    }
+    for (int j = 0; j < input_count; ++j) apart(workspace, inputs[j], work);
+    apart(workspace, lengths, work);
 }
 
 } // namespace pantile::core

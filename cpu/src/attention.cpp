@@ -1,4 +1,5 @@
 #include <pantile/attention.hpp>
+#include <pantile/core/float_environment.hpp>
 
 #include "run.hpp"
 
@@ -11,6 +12,7 @@ using namespace cpu;
 template <class In, class Out, class Stat>
 void forward(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
              const tensor_view<Out>& out, const row_view<Stat>* lse, const options& o) {
+    const core::float_environment standard;
     const prepared p = prepare<In>(q, k, v, o);
     const core::argument query = core::describe("q", q);
     const core::argument inputs[] = {query, core::describe("k", k), core::describe("v", v)};
@@ -23,7 +25,7 @@ void forward(const tensor_view<const In>& q, const tensor_view<const In>& k, con
         core::check_query_shape(outputs[1], query, 0, "");
         to.lse = refer(*lse);
     }
-    core::check_memory(outputs, lse != nullptr ? 2 : 1, inputs, 3);
+    core::check_memory(outputs, lse != nullptr ? 2 : 1, inputs, 3, memory_of(o));
     run(p, to, o.workspace);
 }
 

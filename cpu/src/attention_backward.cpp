@@ -1,12 +1,12 @@
-#include <omp.h>
-
 #include <pantile/attention.hpp>
 #include <pantile/core/choose_plan.hpp>
+#include <pantile/core/float_environment.hpp>
 
 #include "dispatch.hpp"
 #include "parallel.hpp"
 #include "prepare.hpp"
 #include "scratch.hpp"
+#include "threads.hpp"
 
 namespace pantile {
 namespace {
@@ -83,15 +83,14 @@ prepared_backward prepare_backward(const core::problem& p, element type, const o
     r.call.plan = choose_backward_plan(p, *r.code, r.number_bytes, requested);
     cut_keys(r.call, requested.key_splits);
     r.call.accumulate = o.accumulate;
-    const index_t wanted = o.threads > 0 ? o.threads : omp_get_max_threads();
-    r.threads = core::clamp(r.call.work_items(), 1, wanted);
+    r.threads = core::clamp(r.call.work_items(), 1, allowed_threads(o.threads));
     r.scratch_bytes = r.code->scratch_bytes(r.call);
     r.shared_bytes = r.code->shared_bytes(r.call);
     return r;
 }
 
 void run(prepared_backward& r, std::span<std::byte> given_workspace) {
-    const workspace memory(given_workspace, r.threads, r.scratch_bytes, r.shared_bytes);
+    const workspace memory(given_workspace, r.threads, r.scratch_bytes, r.shared_bytes, "explain_backward");
     r.call.shared = memory.shared();
     if (r.call.key_chunks > 1) {
         parallel_for(r.panels(), r.threads,
@@ -110,6 +109,7 @@ void backward_call(const tensor_view<const In>& q, const tensor_view<const In>& 
                    const tensor_view<const In>& out, const row_view<const Stat>& lse, const tensor_view<const In>& dout,
                    const tensor_view<Grad>& dq, const tensor_view<Grad>& dk, const tensor_view<Grad>& dv,
                    const options& o) {
+    const core::float_environment standard;
     const core::argument query = core::describe("q", q);
     const core::argument inputs[] = {query,
                                      core::describe("k", k),
@@ -123,7 +123,7 @@ void backward_call(const tensor_view<const In>& q, const tensor_view<const In>& 
     core::check_query_shape(inputs[4], query, 0, "");
     core::check_query_shape(inputs[5], query, p.value_dim, "v.value_dim");
     for (int i = 0; i < 3; ++i) core::check_same_shape(outputs[i], inputs[i]);
-    core::check_memory(outputs, 3, inputs, 6);
+    core::check_memory(outputs, 3, inputs, 6, memory_of(o));
     prepared_backward r = prepare_backward(p, element_of<In>, o);
     r.call.q = refer(q);
     r.call.k = refer(k);
@@ -141,6 +141,7 @@ void backward_call(const tensor_view<const In>& q, const tensor_view<const In>& 
 template <class In>
 explanation explain_call(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
                          const options& o) {
+    const core::float_environment standard;
     const core::problem p =
         core::check_inputs(core::describe("q", q), core::describe("k", k), core::describe("v", v), core::describe(o));
     const prepared_backward r = prepare_backward(p, element_of<In>, o);

@@ -1,10 +1,10 @@
 #include "dispatch.hpp"
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
-#include <string>
 
-#include <pantile/error.hpp>
+#include "isa_choice.hpp"
 
 #if defined(PANTILE_X86)
 #include <cpuid.h>
@@ -17,12 +17,6 @@
 namespace pantile::cpu {
 namespace {
 
-struct features {
-    bool avx2 = false;
-    bool avx512 = false;
-    bool amx = false; ///< tiles of bf16, and AVX-512's conversion to bf16
-};
-
 #if defined(PANTILE_X86)
 /// The register states that the operating system saves on a task switch (XCR0). An instruction set whose registers are
 /// not saved must not be used, whatever the processor can do.
@@ -33,15 +27,16 @@ std::uint64_t saved_states() {
     return (std::uint64_t{high} << 32) | low;
 }
 
-/// Linux saves the 8 KiB of tile registers only for processes that have asked for them (Documentation/arch/x86/xstate.rst).
-bool tiles_are_granted() {
+/// Linux saves the 8 KiB of tile registers only for processes that have asked for them (Documentation/arch/x86/xstate.rst),
+/// and from then on wants alternate signal stacks to have room for them. Null if it grants them, else why not.
+const char* ask_for_tiles() {
 #if defined(__linux__) && defined(SYS_arch_prctl)
     constexpr long request_permission = 0x1023; // ARCH_REQ_XCOMP_PERM
     constexpr long tile_data = 18;              // XFEATURE_XTILEDATA
-    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
-#else
-    return false;
+    if (syscall(SYS_arch_prctl, request_permission, tile_data) == 0) return nullptr;
+    if (errno == ENOSPC) return "an alternate signal stack (sigaltstack) is too small for its tile registers";
 #endif
+    return "the operating system refuses its tile registers";
 }
 
 features detect() {
@@ -61,16 +56,33 @@ features detect() {
     const bool amx_bf16 = bit(d, 22) && bit(d, 24);
     if (!f.avx512 || !amx_bf16 || (saved & tiles) != tiles) return f;
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0) return f;
-    f.amx = bit(a, 5) && tiles_are_granted();
+    f.amx = bit(a, 5);
     return f;
 }
 #else
+const char* ask_for_tiles() { return ""; }
+
 features detect() { return {}; }
 #endif
 
 const features& machine() {
     static const features found = detect();
     return found;
+}
+
+/// Asked once, at the first call that wants to know: the same call must give the same bits later.
+const char* tiles() {
+    static const char* const refusal = ask_for_tiles();
+    return refusal;
+}
+
+isa_choice choose(isa wanted, bool matrix_unit) {
+    isa forced = isa::automatic;
+    if (wanted == isa::automatic) {
+        static const isa named = parse_isa(std::getenv("PANTILE_ISA"), machine());
+        forced = named;
+    }
+    return choose_isa(machine(), wanted, forced, matrix_unit, tiles);
 }
 
 #if defined(PANTILE_X86)
@@ -87,90 +99,33 @@ const kernels& amx_kernels() {
 }
 #endif
 
-/// The kernels of a set, or null where it is not available.
-const kernels* kernels_if_available(isa wanted) {
-    switch (wanted) {
-    case isa::baseline:
-        return &baseline_kernels;
+const kernels& kernels_of(isa set) {
+    switch (set) {
 #if defined(PANTILE_X86)
     case isa::avx2:
-        return machine().avx2 ? &avx2_kernels : nullptr;
+        return avx2_kernels;
     case isa::avx512:
-        return machine().avx512 ? &avx512_kernels : nullptr;
+        return avx512_kernels;
     case isa::amx:
-        return machine().amx ? &amx_kernels() : nullptr;
+        return amx_kernels();
 #endif
     default:
-        return nullptr;
+        return baseline_kernels;
     }
-}
-
-const char* name_of(isa set) {
-    switch (set) {
-    case isa::automatic:
-        return "automatic";
-    case isa::baseline:
-        return "baseline";
-    case isa::avx2:
-        return "avx2";
-    case isa::avx512:
-        return "avx512";
-    case isa::amx:
-        return "amx";
-    }
-    return "unknown";
-}
-
-[[noreturn]] void refuse(const std::string& what) {
-    throw invalid_argument("pantile: " + what + "; available on this machine: " + available_isas());
-}
-
-/// What PANTILE_ISA asks for; automatic if it is unset or empty.
-isa from_environment() {
-    const char* value = std::getenv("PANTILE_ISA");
-    if (value == nullptr || *value == '\0') return isa::automatic;
-    for (const isa set : {isa::baseline, isa::avx2, isa::avx512, isa::amx}) {
-        if (std::string(value) == name_of(set)) return set;
-    }
-    refuse("PANTILE_ISA is '" + std::string(value) + "': it must be baseline, avx2, avx512 or amx");
-}
-
-const kernels& best() {
-    for (const isa set : {isa::amx, isa::avx512, isa::avx2}) {
-        if (const kernels* k = kernels_if_available(set)) return *k;
-    }
-    return baseline_kernels;
-}
-
-/// The kernels of `wanted`, or of what it leaves to PANTILE_ISA or to this machine.
-const kernels& find_kernels(isa wanted) {
-    if (wanted != isa::automatic) {
-        if (const kernels* k = kernels_if_available(wanted)) return *k;
-        refuse(std::string("options.isa is ") + name_of(wanted) + ", which is not available here");
-    }
-    static const isa forced = from_environment();
-    if (forced == isa::automatic) {
-        static const kernels& automatic = best();
-        return automatic;
-    }
-    if (const kernels* k = kernels_if_available(forced)) return *k;
-    refuse(std::string("PANTILE_ISA is ") + name_of(forced) + ", which is not available here");
 }
 
 } // namespace
 
-const char* available_isas() {
-    if (machine().amx) return "baseline, avx2, avx512, amx";
-    if (machine().avx512) return "baseline, avx2, avx512";
-    return machine().avx2 ? "baseline, avx2" : "baseline";
-}
+const char* available_isas() { return names_of(machine()); }
 
 const kernels& choose_kernels(isa wanted, bool matrix_unit) {
-    const kernels& found = find_kernels(wanted);
-#if defined(PANTILE_X86)
-    if (found.isa == isa::amx && !matrix_unit) return avx512_kernels;
-#endif
-    return found;
+    if (wanted == isa::automatic && !matrix_unit) { // nearly all calls
+        static const kernels& usual = kernels_of(choose(wanted, matrix_unit).set);
+        return usual;
+    }
+    return kernels_of(choose(wanted, matrix_unit).set);
 }
+
+const char* why_not_amx(isa wanted, bool matrix_unit) { return choose(wanted, matrix_unit).no_amx; }
 
 } // namespace pantile::cpu

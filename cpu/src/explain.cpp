@@ -2,7 +2,9 @@
 #include <sstream>
 
 #include <pantile/attention.hpp>
+#include <pantile/core/float_environment.hpp>
 
+#include "dispatch.hpp"
 #include "prepare.hpp"
 #include "scratch.hpp"
 
@@ -14,6 +16,7 @@ using namespace cpu;
 template <class In>
 explanation explain_call(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
                          const options& o) {
+    const core::float_environment standard;
     const prepared p = prepare<In>(q, k, v, o);
     const core::problem& problem = p.call.problem;
     explanation e;
@@ -34,6 +37,9 @@ explanation explain_call(const tensor_view<const In>& q, const tensor_view<const
     e.write_bytes = t.out.writes * size + t.lse.writes * p.number_bytes;
     e.flops = 2.0 * static_cast<double>(problem.head_dim + problem.value_dim) *
               static_cast<double>(core::visible_pairs(problem));
+    if (const char* why = why_not_amx(o.isa, wants_matrix_unit(problem, element_of<In>))) {
+        e.note = std::string("amx is not used: ") + why;
+    }
     return e;
 }
 
@@ -69,6 +75,7 @@ std::ostream& operator<<(std::ostream& os, const explanation& e) {
          << "workspace  " << mib(e.workspace_bytes) << " MiB\n"
          << "reads      " << mib(e.read_bytes) << " MiB, writes " << mib(e.write_bytes) << " MiB (predicted)\n"
          << "work       " << e.flops / 1e9 << " GFLOP";
+    if (!e.note.empty()) text << "\nnote       " << e.note;
     return os << text.str();
 }
 

@@ -1,4 +1,5 @@
 #include <pantile/attention.hpp>
+#include <pantile/core/float_environment.hpp>
 
 #include "merge_rows.hpp"
 #include "run.hpp"
@@ -32,6 +33,7 @@ void check_part(const core::argument (&part)[3], const core::argument& model) {
 template <class In, class T>
 void forward_partial(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
                      const partial_view<T>& part, const options& o) {
+    const core::float_environment standard;
     const prepared p = prepare<In>(q, k, v, o);
     const core::argument query = core::describe("q", q);
     const core::argument inputs[] = {query, core::describe("k", k), core::describe("v", v)};
@@ -40,7 +42,7 @@ void forward_partial(const tensor_view<const In>& q, const tensor_view<const In>
     core::check_query_shape(outputs[0], query, p.call.problem.value_dim, "v.value_dim");
     core::check_query_shape(outputs[1], query, 0, "");
     core::check_query_shape(outputs[2], query, 0, "");
-    core::check_memory(outputs, 3, inputs, 3);
+    core::check_memory(outputs, 3, inputs, 3, memory_of(o));
     output to;
     to.out = refer(part.out);
     to.max = refer(part.max);
@@ -72,6 +74,7 @@ bool same_memory(const partial_view<const T>& a, const partial_view<T>& b) {
 
 template <class T>
 void merge_parts(const partial_view<const T>& a, const partial_view<const T>& b, const partial_view<T>& part) {
+    const core::float_environment standard;
     core::argument args_a[3], args_b[3], args_part[3];
     describe_part(a, {"a.out", "a.max", "a.sum"}, args_a);
     describe_part(b, {"b.out", "b.max", "b.sum"}, args_b);
@@ -92,6 +95,7 @@ void merge_parts(const partial_view<const T>& a, const partial_view<const T>& b,
 
 template <class T>
 void finish_part(const partial_view<const T>& part, const tensor_view<T>& out, const row_view<T>& lse) {
+    const core::float_environment standard;
     core::argument args[3];
     describe_part(part, {"part.out", "part.max", "part.sum"}, args);
     check_part(args, args[0]);

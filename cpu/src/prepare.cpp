@@ -1,10 +1,9 @@
 #include "prepare.hpp"
 
-#include <omp.h>
-
 #include <pantile/core/choose_plan.hpp>
 
 #include "dispatch.hpp"
+#include "threads.hpp"
 
 namespace pantile::cpu {
 namespace {
@@ -36,7 +35,7 @@ void allow_splits(core::machine_limits& m, const core::problem& p, index_t heads
     m.max_splits = core::ceil_div(wanted_works, core::max(p.batch * heads, 1));
 }
 
-/// OpenMP's choice, but no more threads than there is work for: waking one takes as long as about a million operations.
+/// What is allowed, but no more threads than there is work for: waking one takes as long as about a million operations.
 /// Reading counts, too: a number from memory takes as long as some 16 operations.
 index_t choose_threads(const core::problem& p) {
     constexpr double least_work = 1e6;
@@ -45,15 +44,19 @@ index_t choose_threads(const core::problem& p) {
         2.0 * static_cast<double>(p.batch * p.q_heads) * static_cast<double>(p.q_len) * dims; // a key
     const double numbers = static_cast<double>(p.batch * p.kv_heads) * dims;                  // a key
     const double work = (operations + 16 * numbers) * static_cast<double>(p.k_len);
-    const index_t most = omp_get_max_threads();
+    const index_t most = allowed_threads(0);
     return work < static_cast<double>(most) * least_work ? 1 + static_cast<index_t>(work / least_work) : most;
 }
 
 } // namespace
 
+bool wants_matrix_unit(const core::problem& p, element type) {
+    return type == element::bf16 && p.q_len >= least_matrix_rows;
+}
+
 prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
                  const options& o) {
-    return prepare(p, q, k, v, o, choose_kernels(o.isa, q.type == element::bf16 && p.q_len >= least_matrix_rows));
+    return prepare(p, q, k, v, o, choose_kernels(o.isa, wants_matrix_unit(p, q.type)));
 }
 
 prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
@@ -71,7 +74,7 @@ prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& 
     r.call.q = q;
     r.call.k = k;
     r.call.v = v;
-    const index_t wanted = o.threads > 0 ? o.threads : choose_threads(p);
+    const index_t wanted = o.threads > 0 ? allowed_threads(o.threads) : choose_threads(p);
     core::machine_limits limits = limits_of(*r.forward, r.number_bytes);
     if (p.q_len <= r.forward->panel_rows) allow_splits(limits, p, r.heads());
     tile_plan plan = core::choose_plan(p, limits, requested, wanted);

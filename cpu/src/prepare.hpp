@@ -51,12 +51,21 @@ struct prepared {
     [[nodiscard]] index_t works() const { return call.problem.batch * heads() * row_tiles * call.plan.key_splits; }
 };
 
+/// Is this a forward call that a matrix unit of 16 bits serves, where there is one?
+[[nodiscard]] bool wants_matrix_unit(const core::problem& p, element type);
+
 /// Chooses kernels, plan and threads for a checked problem.
 [[nodiscard]] prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
                                const options& o);
 /// The same with given kernels.
 [[nodiscard]] prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
                                const options& o, const kernels& chosen);
+
+/// What the options name in memory, for core::check_memory.
+[[nodiscard]] inline core::option_memory memory_of(const options& o) {
+    return {o.key_lengths.data(), static_cast<index_t>(o.key_lengths.size()), o.workspace.data(),
+            static_cast<index_t>(o.workspace.size())};
+}
 
 /// Checks q, k, v and the options.
 template <class T>

@@ -3,8 +3,6 @@
 #include <exception>
 #include <type_traits>
 
-#include <omp.h>
-
 #include "merge_rows.hpp"
 #include "parallel.hpp"
 #include "scratch.hpp"
@@ -109,7 +107,7 @@ void run_split(const prepared& p, const output& to, const workspace& memory) {
 } // namespace
 
 void run(const prepared& p, const output& to, std::span<std::byte> given_workspace) {
-    const workspace memory(given_workspace, p.threads, p.scratch_bytes, p.shared_bytes);
+    const workspace memory(given_workspace, p.threads, p.scratch_bytes, p.shared_bytes, "explain");
     if (p.call.plan.key_splits > 1) {
         if (p.number_bytes == 8) return run_split<double>(p, to, memory);
         return run_split<float>(p, to, memory);

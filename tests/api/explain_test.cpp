@@ -102,6 +102,10 @@ TEST(explain, speaks_to_people) {
     std::ostringstream stream;
     stream << explain(t, t, t, {.mask = causal()});
     EXPECT_EQ(stream.str(), text);
+    EXPECT_THAT(text, testing::Not(testing::HasSubstr("note")));
+    explanation e;
+    e.note = "amx is not used: a reason";
+    EXPECT_THAT(to_string(e), testing::HasSubstr("\nnote       amx is not used: a reason"));
 }
 
 } // namespace

@@ -145,6 +145,12 @@ TEST_F(misuse, options_out_of_range) {
     EXPECT_EQ(forward_refusal(), "pantile: options.scale is nan: it must be finite");
     o.scale = HUGE_VAL;
     EXPECT_EQ(forward_refusal(), "pantile: options.scale is inf: it must be finite");
+    o.scale = -3e38;
+    EXPECT_EQ(forward_refusal(),
+              "pantile: options.scale is -3e+38: scale · log2(e) must be finite in fp32, whose largest "
+              "number is 3.40282e+38");
+    o.scale = 1e300;
+    EXPECT_THAT(backward_refusal(), HasSubstr("options.scale is 1e+300: scale · log2(e) must be finite in fp32"));
     o.scale.reset();
     o.threads = -3;
     EXPECT_EQ(forward_refusal(), "pantile: options.threads is -3: it must be at least 0 (0: OpenMP's choice)");
@@ -163,6 +169,61 @@ TEST_F(misuse, options_out_of_range) {
     EXPECT_EQ(backward_refusal(), "pantile: options.key_lengths[0] is -1: it must be between 0 and k.length, 6");
 }
 
+/// The limit is that of the precision computed in; what lies within is a number in every type.
+TEST_F(misuse, scales_that_the_type_does_not_hold) {
+    const float zero[4] = {};
+    float out[4] = {};
+    const double zero_wide[4] = {};
+    double out_wide[4] = {};
+    const float16 zero_half[4] = {};
+    const auto narrow = [&](double scale) {
+        const auto t = bhsd(zero, 1, 1, 2, 2);
+        attention(t, t, t, bhsd(out, 1, 1, 2, 2), {.scale = scale});
+        const auto h = bhsd(zero_half, 1, 1, 2, 2);
+        attention(h, h, h, bhsd(out, 1, 1, 2, 2), {.scale = scale});
+    };
+    const auto wide = [&](double scale) {
+        const auto t = bhsd(zero_wide, 1, 1, 2, 2);
+        attention(t, t, t, bhsd(out_wide, 1, 1, 2, 2), {.scale = scale});
+    };
+    for (const double sign : {1.0, -1.0}) {
+        EXPECT_NO_THROW(narrow(sign * 2.3586e38));
+        EXPECT_THROW(narrow(sign * 2.3587e38), invalid_argument);
+        EXPECT_NO_THROW(wide(sign * 1.246e308));
+        EXPECT_THROW(wide(sign * 1.2461e308), invalid_argument);
+        for (const float x : out) EXPECT_EQ(x, 0.0F);
+        for (const double x : out_wide) EXPECT_EQ(x, 0.0);
+    }
+}
+
+/// Where swapping heads and length would mend a mismatch, the text asks whether they were.
+TEST_F(misuse, swapped_heads_and_length) {
+    const std::string hint = " (were heads and length swapped? see pantile::bhsd and pantile::bshd)";
+    const auto swap = [](auto& t) { std::swap(t.extent[1], t.extent[2]); };
+    swap(v); // v (2, 6, 2, 3), k (2, 2, 6, 8)
+    EXPECT_EQ(forward_refusal(), "pantile: v.heads is 6, k.heads is 2: they must be equal" + hint);
+    swap(k);
+    EXPECT_EQ(forward_refusal(), "pantile: q.heads is 4, k.heads is 6: q.heads must be a multiple of k.heads" + hint);
+    swap(q); // q (2, 5, 4, 8)
+    EXPECT_EQ(forward_refusal(), "pantile: q.heads is 5, k.heads is 6: q.heads must be a multiple of k.heads" + hint);
+    swap(k), swap(v);
+    EXPECT_EQ(forward_refusal(), "pantile: q.heads is 5, k.heads is 2: q.heads must be a multiple of k.heads" + hint);
+    swap(q);
+    swap(out);
+    EXPECT_EQ(forward_refusal(), "pantile: out.heads is 5, q.heads is 4: they must be equal" + hint);
+    swap(out);
+    swap(lse);
+    EXPECT_EQ(forward_refusal(), "pantile: lse.heads is 5, q.heads is 4: they must be equal" + hint);
+    swap(lse);
+    swap(dk);
+    EXPECT_EQ(backward_refusal(), "pantile: dk.heads is 6, k.heads is 2: they must be equal" + hint);
+    swap(dk);
+    swap(b.max);
+    EXPECT_EQ(refusal([this] { merge(a, b, part); }),
+              "pantile: b.max.heads is 5, a.out.heads is 4: they must be equal" + hint);
+    EXPECT_NO_THROW(forward());
+}
+
 TEST_F(misuse, memory_that_is_shared) {
     const std::string own = ": an output needs memory of its own";
     out.data = const_cast<float*>(q.data);
@@ -179,6 +240,16 @@ TEST_F(misuse, memory_that_is_shared) {
     dv.data = const_cast<float*>(dout.data);
     EXPECT_EQ(backward_refusal(), "pantile: dv overlaps dout" + own);
     dv.data = at(2700);
+    std::vector<index_t> lengths(40, 5);
+    o.key_lengths = std::span<const index_t>(lengths).subspan(19, 2);
+    lse.data = reinterpret_cast<float*>(lengths.data()); // as long as 20 key lengths
+    EXPECT_EQ(forward_refusal(), "pantile: lse overlaps options.key_lengths" + own);
+    lse.data = at(1200);
+    o.key_lengths = {};
+    o.workspace = std::as_writable_bytes(std::span(at(1239), 4000));
+    EXPECT_EQ(forward_refusal(), "pantile: options.workspace overlaps lse: work memory must hold nothing else");
+    EXPECT_EQ(backward_refusal(), "pantile: options.workspace overlaps dq: work memory must hold nothing else");
+    o.workspace = {};
     out.stride[2] = 0;
     EXPECT_THAT(forward_refusal(),
                 HasSubstr("the stride of out.length is 0: elements of this output would share memory"));
@@ -212,8 +283,12 @@ TEST_F(misuse, a_workspace_that_is_too_small) {
     std::vector<std::byte> bytes(16);
     o.workspace = bytes;
     o.threads = 1;
-    EXPECT_THAT(forward_refusal(), HasSubstr("options.workspace has 16 bytes, this call needs "));
-    EXPECT_THAT(backward_refusal(), HasSubstr("options.workspace has 16 bytes, this call needs "));
+    const auto text = [](const explanation& e, const char* function) {
+        return "pantile: options.workspace has 16 bytes, this call needs " + std::to_string(e.workspace_bytes) + " (" +
+               function + " tells it as workspace_bytes)";
+    };
+    EXPECT_EQ(forward_refusal(), text(explain(q, k, v, o), "explain"));
+    EXPECT_EQ(backward_refusal(), text(explain_backward(q, k, v, o), "explain_backward"));
 }
 
 TEST_F(misuse, an_instruction_set_that_is_not_there) {
@@ -225,6 +300,14 @@ TEST_F(misuse, an_instruction_set_that_is_not_there) {
                     HasSubstr(std::string("options.isa is ") + name(set) + ", which is not available here"));
         EXPECT_THAT(forward_refusal(), HasSubstr("available on this machine: baseline"));
     }
+}
+
+TEST_F(misuse, an_instruction_set_that_nobody_has) {
+    o.isa = static_cast<isa>(42);
+    const std::string text =
+        "options.isa is 42: it must be isa::automatic, isa::baseline, isa::avx2, isa::avx512 or isa::amx";
+    EXPECT_THAT(forward_refusal(), HasSubstr(text));
+    EXPECT_THAT(backward_refusal(), HasSubstr(text));
 }
 
 /// PANTILE_ISA is read once: each value needs a process of its own.
@@ -247,7 +330,7 @@ TEST_F(misuse, the_environment_forces_an_instruction_set) {
     testing::FLAGS_gtest_death_test_style = "threadsafe";
     EXPECT_EXIT(
         {
-            setenv("PANTILE_ISA", "baseline", 1);
+            setenv("PANTILE_ISA", "BaseLine", 1);
             std::cerr << "isa: " << explain(q, k, v).isa;
             std::exit(0);
         },

@@ -14,7 +14,7 @@ const std::set<std::string> freestanding = {"bit",     "cmath",  "compare",     
 
 // The third-party headers that each room stands on, as patterns of the whole name.
 const std::map<std::string, std::string> third_party = {
-    {"cpu", R"(xsimd/.*|omp\.h|immintrin\.h|x86intrin\.h|cpuid\.h|sys/.*|unistd\.h|asm/.*)"},
+    {"cpu", R"(xsimd/.*|omp\.h|immintrin\.h|x86intrin\.h|cpuid\.h|pthread\.h|sys/.*|unistd\.h|asm/.*)"},
     {"cuda", R"(cuda.*|cooperative_groups.*|mma\.h|cub/.*)"},
     {"simulator", R"(nlohmann/.*|CLI/.*|unistd\.h|sys/.*)"},
 };

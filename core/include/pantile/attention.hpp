@@ -5,12 +5,16 @@
 ///     q, dq         (B, Hq,  Sq, D)          k, dk   (B, Hkv, Sk, D)
 ///     out, dout     (B, Hq,  Sq, E)          v, dv   (B, Hkv, Sk, E)          lse   (B, Hq, Sq)
 /// Hq must be a multiple of Hkv: query head h reads kv head h / (Hq / Hkv) (GQA, MQA). E may differ from D. Sizes may be 0.
-/// Inputs take any strides; outputs are overwritten and must overlap neither each other nor an input.
+/// Inputs take any strides; outputs are overwritten and must overlap neither each other nor an input, and options.workspace
+/// must overlap no argument.
 /// A row that sees no key gets out = 0, lse = -inf and gradients 0.
 ///
 /// Every function throws invalid_argument before any work if shapes, strides, options or memory do not fit, naming the
 /// argument, its value and the limit; and unsupported for a valid request that this machine does not serve.
-/// The same call gives the same bits for any number of threads. Work memory is linear in Sq + Sk.
+/// The same call gives the same bits for any number of threads, in whatever floating-point environment it is made (rounding
+/// mode, FTZ, DAZ, traps), and gives that back as it was. Work memory is linear in Sq + Sk.
+/// Calls may come from any thread, also while it or the process ends, and from a child process; one that was forked after
+/// a call on several threads runs its own calls on one.
 ///
 /// Sources: FlashAttention (arXiv 2205.14135), FlashAttention-2 (arXiv 2307.08691); docs/numerics.md states the error.
 #pragma once
@@ -115,6 +119,7 @@ struct explanation {
     index_t read_bytes = 0;      ///< the same in bytes
     index_t write_bytes = 0;
     double flops = 0; ///< of the visible pairs: 2·(D + E) each
+    std::string note; ///< why a better instruction set that the processor has is not used; mostly empty
 };
 
 // clang-format off

@@ -11,8 +11,8 @@
 
 namespace pantile::core {
 
-/// One tensor argument, whatever its element type and wherever it lives. Rank 4: (batch, heads, length, dim); rank 3:
-/// (batch, heads, length).
+/// One argument in memory, whatever its element type and wherever it lives. Rank 4: (batch, heads, length, dim); rank 3:
+/// (batch, heads, length); rank 1: no tensor, but an array.
 struct argument {
     const char* name = "";
     const void* data = nullptr;
@@ -80,9 +80,19 @@ void check_query_shape(const argument& t, const argument& q, index_t dim, const 
 /// `t` must have the shape of `model`.
 void check_same_shape(const argument& t, const argument& model);
 
+/// What a call's options name in memory; empty where they name nothing.
+struct option_memory {
+    const index_t* key_lengths = nullptr; ///< read while outputs are written
+    index_t key_lengths_count = 0;
+    const std::byte* workspace = nullptr; ///< written while inputs are read
+    index_t workspace_bytes = 0;
+};
+
 /// Each output must have strides under which its elements are distinct, and share no memory with another output or an
-/// input. Tensors interleaved in one buffer (packed q, k, v) are told apart if their strides share a period.
-void check_memory(const argument* outputs, int output_count, const argument* inputs, int input_count);
+/// input. Tensors interleaved in one buffer (packed q, k, v) are told apart if their strides share a period. Key lengths
+/// are an input; work memory must share nothing with any argument.
+void check_memory(const argument* outputs, int output_count, const argument* inputs, int input_count,
+                  const option_memory& options = {});
 
 /// Could two tensors share a byte? False only where it is proven that they do not.
 [[nodiscard]] bool may_overlap(const argument& a, const argument& b);

@@ -1,0 +1,127 @@
+// The rule by which a call gets its instruction set, for every processor, permission and wish; and what nobody asks for.
+#include <string>
+
+#include <gmock/gmock.h>
+
+#include <pantile/error.hpp>
+
+#include "isa_choice.hpp"
+
+namespace pantile::cpu {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr isa named_sets[] = {isa::baseline, isa::avx2, isa::avx512, isa::amx};
+constexpr features processors[] = {
+    {false, false, false}, {true, false, false}, {true, true, false}, {true, true, true}};
+
+int asked = 0;
+const char* grant() {
+    ++asked;
+    return nullptr;
+}
+const char* refuse() {
+    ++asked;
+    return "the reason";
+}
+
+isa best_without_amx(const features& f) { return f.avx512 ? isa::avx512 : f.avx2 ? isa::avx2 : isa::baseline; }
+bool has(const features& f, isa s) {
+    return s == isa::baseline || (s == isa::avx2 && f.avx2) || (s == isa::avx512 && f.avx512) ||
+           (s == isa::amx && f.amx);
+}
+
+std::string refusal(const features& f, isa wanted, isa forced, bool matrix_unit, tile_permission ask) {
+    try {
+        (void)choose_isa(f, wanted, forced, matrix_unit, ask);
+    } catch (const invalid_argument& e) {
+        return e.what();
+    }
+    return "";
+}
+
+/// Permission is asked for by calls that AMX would serve, and by no others.
+TEST(isa_choice, asks_for_tiles_only_where_a_call_wants_them) {
+    for (const features& f : processors) {
+        for (const isa wanted : {isa::automatic, isa::baseline, isa::avx2, isa::avx512, isa::amx}) {
+            for (const bool matrix_unit : {false, true}) {
+                if (wanted != isa::automatic && !has(f, wanted)) continue;
+                asked = 0;
+                const isa_choice got = choose_isa(f, wanted, isa::automatic, matrix_unit, grant);
+                const bool amx = f.amx && matrix_unit && (wanted == isa::automatic || wanted == isa::amx);
+                EXPECT_EQ(asked, amx ? 1 : 0);
+                EXPECT_EQ(got.no_amx, nullptr);
+                if (amx) {
+                    EXPECT_EQ(got.set, isa::amx);
+                } else if (wanted == isa::automatic) {
+                    EXPECT_EQ(got.set, best_without_amx(f));
+                } else {
+                    EXPECT_EQ(got.set, wanted == isa::amx ? isa::avx512 : wanted);
+                }
+            }
+        }
+    }
+}
+
+TEST(isa_choice, the_environment_counts_where_a_call_leaves_the_choice_open) {
+    for (const features& f : processors) {
+        for (const isa forced : named_sets) {
+            if (!has(f, forced)) {
+                EXPECT_THAT(refusal(f, isa::automatic, forced, true, grant),
+                            HasSubstr(std::string("PANTILE_ISA is ") + name_of(forced) +
+                                      ", which is not available here; available on this machine: " + names_of(f)));
+                continue;
+            }
+            EXPECT_EQ(choose_isa(f, isa::automatic, forced, true, grant).set, forced);
+            EXPECT_EQ(choose_isa(f, isa::baseline, forced, true, grant).set, isa::baseline);
+        }
+    }
+}
+
+TEST(isa_choice, says_why_tiles_are_not_used) {
+    const features f = processors[3];
+    const isa_choice open = choose_isa(f, isa::automatic, isa::automatic, true, refuse);
+    EXPECT_EQ(open.set, isa::avx512);
+    EXPECT_STREQ(open.no_amx, "the reason");
+    EXPECT_EQ(refusal(f, isa::amx, isa::automatic, true, refuse),
+              "pantile: options.isa is amx, which this process may not use: the reason; available on this machine: "
+              "baseline, avx2, avx512, amx");
+    EXPECT_THAT(refusal(f, isa::automatic, isa::amx, true, refuse),
+                HasSubstr("PANTILE_ISA is amx, which this process may not use: the reason"));
+    // Calls that AMX does not serve want none.
+    asked = 0;
+    EXPECT_EQ(choose_isa(f, isa::amx, isa::automatic, false, refuse).set, isa::avx512);
+    EXPECT_EQ(choose_isa(f, isa::automatic, isa::amx, false, refuse).set, isa::avx512);
+    EXPECT_EQ(asked, 0);
+}
+
+TEST(isa_choice, refuses_what_no_processor_has) {
+    for (const features& f : processors) {
+        EXPECT_EQ(refusal(f, static_cast<isa>(42), isa::automatic, false, grant),
+                  std::string("pantile: options.isa is 42: it must be isa::automatic, isa::baseline, isa::avx2, "
+                              "isa::avx512 or isa::amx; available on this machine: ") +
+                      names_of(f));
+    }
+}
+
+TEST(isa_choice, names_come_in_upper_or_lower_case) {
+    const features f = processors[1];
+    for (const isa set : named_sets) {
+        std::string name = name_of(set);
+        EXPECT_EQ(parse_isa(name.c_str(), f), set);
+        for (char& c : name) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+        EXPECT_EQ(parse_isa(name.c_str(), f), set);
+        name[0] = static_cast<char>(name[0] - 'A' + 'a');
+        EXPECT_EQ(parse_isa(name.c_str(), f), set);
+    }
+    EXPECT_EQ(parse_isa(nullptr, f), isa::automatic);
+    EXPECT_EQ(parse_isa("", f), isa::automatic);
+    EXPECT_EQ(parse_isa("Automatic", f), isa::automatic);
+    for (const char* unknown : {"avx", "avx5122", " avx2", "sse2"}) {
+        EXPECT_THROW((void)parse_isa(unknown, f), invalid_argument) << unknown;
+    }
+}
+
+} // namespace
+} // namespace pantile::cpu
