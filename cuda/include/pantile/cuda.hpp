@@ -3,7 +3,9 @@
 ///
 /// Shapes and semantics are those of <pantile/attention.hpp>. Every call checks its arguments on the host (throws
 /// invalid_argument or unsupported before any work), launches on `stream` of the current device and returns; results are
-/// there when the stream has come past. CUDA's own failures throw cuda_error. Calls from several threads are independent.
+/// there when the stream has come past. CUDA's own failures throw cuda_error, with the call that failed and the runtime's
+/// words; what an earlier failure of the caller's has left for cudaGetLastError() is neither reported nor cleared. Calls from
+/// several threads are independent.
 /// Nothing is allocated, except that some calls need a workspace (split keys for their partial results, masked calls for a
 /// counter of row tiles): it comes from options.workspace, or else from the stream's memory pool (cudaMallocAsync), to
 /// which it goes back on the same stream.
@@ -90,7 +92,7 @@ struct device_options {
     const index_t* key_lengths = nullptr;
     cuda_kernel kernel = cuda_kernel::automatic;
     index_t key_splits = 0; ///< parts that the keys are cut into; 0: chosen from shapes and device
-    /// Device memory to work in, at least explain(…).workspace_bytes, 256-byte aligned.
+    /// Device memory to work in, at least explain(…).workspace_bytes, 256-byte aligned; no tensor of the call may lie in it.
     std::span<std::byte> workspace{};
 };
 
