@@ -156,6 +156,8 @@ prepared prepare(device_view<const T> q, device_view<const T> k, device_view<con
     forward_arguments& a = call.arguments;
     a.shape = core::check_inputs(inputs[0], inputs[1], inputs[2], describe(options));
     a.shape.key_lengths = options.key_lengths;
+    a.scale = sizeof(T) == 2 ? core::split_scale(a.shape.scale, 0, core::least_power<float>)
+                             : core::split_scale<computed<T>>(a.shape.scale);
     for (const auto& t : inputs) check_contiguous(t);
     if (!outputs.empty()) check_outputs(a.shape, inputs, outputs, options);
     a.q = q.data;
