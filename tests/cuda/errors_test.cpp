@@ -53,6 +53,32 @@ TEST(errors, dims_beyond_256_are_unsupported) {
                                 [&] { attention(t.q, t.k, t.v, t.out, nullptr); });
 }
 
+// Kernels hold scale · log2(e) in fp32, or fp64 for fp64.
+TEST(errors, scales_beyond_the_range_computed_in_are_refused) {
+    const auto expect = [](auto number, double scale, const std::string& type) {
+        using T = decltype(number);
+        auto* memory = reinterpret_cast<T*>(0x1000000); // NOLINT(performance-no-int-to-ptr)
+        const auto inputs = on_device(bhsd<const T>(memory, 1, 1, 2, 8));
+        device_options o;
+        o.scale = scale;
+        try {
+            attention(inputs, inputs, inputs, on_device(bhsd(memory + 4096, 1, 1, 2, 8)), nullptr, o);
+            ADD_FAILURE() << scale << " was taken";
+        } catch (const invalid_argument& e) {
+            const std::string words = e.what();
+            EXPECT_EQ(words.find("pantile: options.scale is "), 0U) << words;
+            EXPECT_NE(words.find(type), std::string::npos) << words;
+        }
+    };
+    for (const double scale : {3e38, -3e38, 1e39, 1e300}) {
+        expect(float16(), scale, "fp32");
+        expect(bfloat16(), scale, "fp32");
+        expect(float(), scale, "fp32");
+    }
+    expect(double(), 1.5e308, "fp64");
+    expect(double(), -1.5e308, "fp64");
+}
+
 // ------------------------------------------------------------------------------------------------------------ overlap
 // Every pair of a call's arguments of which one is written, a byte in common. Refused before any device is asked for.
 
