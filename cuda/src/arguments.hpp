@@ -1,6 +1,7 @@
 #pragma once
 
 #include <pantile/core/problem.hpp>
+#include <pantile/core/scale.hpp>
 #include <pantile/core/tile_plan.hpp>
 
 // What a kernel of this room receives: the checked problem, raw pointers and strides.
@@ -30,6 +31,9 @@ enum class out_kind : unsigned char {
 /// Forward attention of one call. Pointers are device memory, shape.key_lengths too.
 struct forward_arguments {
     core::problem shape;
+    /// shape.scale, split. fp32 and fp64 kernels multiply Q by its part, once a row tile. 16-bit ones have Q multiplied as
+    /// it is, and the part, 1, -1 or 0, belongs to the scores.
+    core::scale_split scale{};
     tile_plan tiles;          ///< row_tile in packed rows: row_tile / heads_packed query positions of each packed head
     index_t heads_packed = 1; ///< query heads of one kv head that share a row tile (head fastest)
     int tail = 1;             ///< heads whose row tiles run together at the end (see item)

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <ostream>
 #include <random>
+#include <span>
 #include <sstream>
 #include <string_view>
 
@@ -105,6 +106,40 @@ bool repeats(const core::argument& a) {
     return false;
 }
 
+/// Memory that is no tensor, as an argument.
+core::argument memory_of(const char* name, const void* data, index_t count, index_t element_bytes) {
+    core::argument a;
+    a.name = name;
+    a.data = data;
+    a.rank = 1;
+    a.extent[0] = count;
+    a.stride[0] = 1;
+    a.element_bytes = element_bytes;
+    return a;
+}
+
+/// Checks the outputs of a call against its inputs: out (batch, q heads, q length, value_dim), and rows. And the memory that
+/// the options name against both.
+void check_outputs(const core::problem& p, const core::argument (&inputs)[3], std::span<const core::argument> outputs,
+                   const device_options& options) {
+    core::check_query_shape(outputs[0], inputs[0], p.value_dim, "v.value_dim");
+    for (const auto& t : outputs.subspan(1)) core::check_query_shape(t, inputs[0], 0, "");
+    const core::argument read[4] = {inputs[0], inputs[1], inputs[2],
+                                    memory_of("options.key_lengths", options.key_lengths,
+                                              options.key_lengths != nullptr ? p.batch : 0, sizeof(index_t))};
+    core::check_memory(outputs.data(), static_cast<int>(outputs.size()), read, 4);
+    check_contiguous(outputs[0]);
+    const core::argument workspace =
+        memory_of("options.workspace", options.workspace.data(), static_cast<index_t>(options.workspace.size()), 1);
+    const auto apart_from = [&](const core::argument& other) {
+        if (!core::may_overlap(workspace, other)) return;
+        throw invalid_argument(std::string("pantile: options.workspace overlaps ") + other.name +
+                               ": work memory must hold nothing else");
+    };
+    for (const core::argument& t : read) apart_from(t);
+    for (const core::argument& t : outputs) apart_from(t);
+}
+
 /// A checked call.
 struct prepared {
     forward_arguments arguments;
@@ -112,15 +147,19 @@ struct prepared {
     device_facts device;
 };
 
+/// Checks all, and chooses a kernel for the current device. `outputs`: out, then rows; without any the call is only explained.
 template <class T>
-prepared prepare(device_view<const T> q, device_view<const T> k, device_view<const T> v,
-                 const device_options& options) {
+prepared prepare(device_view<const T> q, device_view<const T> k, device_view<const T> v, const device_options& options,
+                 std::span<const core::argument> outputs = {}) {
     const core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
     prepared call;
     forward_arguments& a = call.arguments;
     a.shape = core::check_inputs(inputs[0], inputs[1], inputs[2], describe(options));
     a.shape.key_lengths = options.key_lengths;
+    a.scale = sizeof(T) == 2 ? core::split_scale(a.shape.scale, 0, core::least_power<float>)
+                             : core::split_scale<computed<T>>(a.shape.scale);
     for (const auto& t : inputs) check_contiguous(t);
+    if (!outputs.empty()) check_outputs(a.shape, inputs, outputs, options);
     a.q = q.data;
     a.k = k.data;
     a.v = v.data;
@@ -217,23 +256,13 @@ void run(const prepared& call, const device_options& options, element type, cuda
     launch_combine(partial, a, type, stream);
 }
 
-/// Checks the outputs of a call against its inputs: out (batch, q heads, q length, value_dim), and rows.
-void check_outputs(const core::problem& p, core::argument (&inputs)[3], const core::argument* outputs, int count) {
-    core::check_query_shape(outputs[0], inputs[0], p.value_dim, "v.value_dim");
-    for (int i = 1; i < count; ++i) core::check_query_shape(outputs[i], inputs[0], 0, "");
-    core::check_memory(outputs, count, inputs, 3);
-    check_contiguous(outputs[0]);
-}
-
 template <class T, class Out>
 void forward(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,
              const device_row_view<computed<T>>* lse, cudaStream_t stream, const device_options& options) {
-    core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
     core::argument outputs[2] = {core::describe("out", out), {}};
     if (lse != nullptr) outputs[1] = core::describe("lse", *lse);
-    prepared call = prepare(q, k, v, options);
+    prepared call = prepare(q, k, v, options, std::span(outputs, lse != nullptr ? 2U : 1U));
     forward_arguments& a = call.arguments;
-    check_outputs(a.shape, inputs, outputs, lse != nullptr ? 2 : 1);
     a.out = out.data;
     a.out_layout = layout_of(outputs[0]);
     a.kind = std::is_same_v<T, Out> ? out_kind::same : out_kind::wide;
@@ -249,12 +278,10 @@ void forward(device_view<const T> q, device_view<const T> k, device_view<const T
 template <class T>
 void forward_partial(device_view<const T> q, device_view<const T> k, device_view<const T> v,
                      const device_partial_view<computed<T>>& part, cudaStream_t stream, const device_options& options) {
-    core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
     const core::argument outputs[3] = {core::describe("part.out", part.out), core::describe("part.max", part.max),
                                        core::describe("part.sum", part.sum)};
-    prepared call = prepare(q, k, v, options);
+    prepared call = prepare(q, k, v, options, outputs);
     forward_arguments& a = call.arguments;
-    check_outputs(a.shape, inputs, outputs, 3);
     a.kind = out_kind::partial;
     a.out = part.out.data;
     a.out_layout = layout_of(outputs[0]);

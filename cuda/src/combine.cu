@@ -134,6 +134,14 @@ __global__ void __launch_bounds__(row_threads)
     }
 }
 
+cudaLaunchConfig_t block_a_row(index_t rows, cudaStream_t stream) {
+    cudaLaunchConfig_t launch{};
+    launch.gridDim = static_cast<unsigned>(rows);
+    launch.blockDim = row_threads;
+    launch.stream = stream;
+    return launch;
+}
+
 /// One block a row. From Hopper on the blocks may take their places while the splits still run, which hides the launch.
 template <class T, class V>
 void combine(const forward_arguments& partial, const forward_arguments& result, cudaStream_t stream) {
@@ -145,10 +153,7 @@ void combine(const forward_arguments& partial, const forward_arguments& result, 
     cudaLaunchAttribute early{};
     early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     early.val.programmaticStreamSerializationAllowed = 1;
-    cudaLaunchConfig_t launch{};
-    launch.gridDim = static_cast<unsigned>(partial.shape.batch * partial.shape.q_heads * partial.shape.q_len);
-    launch.blockDim = row_threads;
-    launch.stream = stream;
+    cudaLaunchConfig_t launch = block_a_row(partial.shape.batch * partial.shape.q_heads * partial.shape.q_len, stream);
     launch.attrs = &early;
     launch.numAttrs = hopper ? 1 : 0;
     check(cudaLaunchKernelEx(&launch, combine_kernel<T, V>, partial, result), "launch of the combine kernel");
@@ -172,24 +177,16 @@ void launch_combine(const forward_arguments& partial, const forward_arguments& r
 
 void launch_merge(const part_arguments& a, const part_arguments& b, const part_arguments& part, index_t batch,
                   index_t heads, index_t length, index_t columns, element type, cudaStream_t stream) {
-    const auto blocks = static_cast<unsigned>(batch * heads * length);
-    if (type == element::float64) {
-        merge_kernel<double><<<blocks, row_threads, 0, stream>>>(a, b, part, heads, length, columns);
-    } else {
-        merge_kernel<float><<<blocks, row_threads, 0, stream>>>(a, b, part, heads, length, columns);
-    }
-    check(cudaGetLastError(), "launch of the merge kernel");
+    const cudaLaunchConfig_t launch = block_a_row(batch * heads * length, stream);
+    auto* const kernel = type == element::float64 ? merge_kernel<double> : merge_kernel<float>;
+    check(cudaLaunchKernelEx(&launch, kernel, a, b, part, heads, length, columns), "launch of the merge kernel");
 }
 
 void launch_finish(const part_arguments& part, const part_arguments& result, index_t batch, index_t heads,
                    index_t length, index_t columns, element type, cudaStream_t stream) {
-    const auto blocks = static_cast<unsigned>(batch * heads * length);
-    if (type == element::float64) {
-        finish_kernel<double><<<blocks, row_threads, 0, stream>>>(part, result, heads, length, columns);
-    } else {
-        finish_kernel<float><<<blocks, row_threads, 0, stream>>>(part, result, heads, length, columns);
-    }
-    check(cudaGetLastError(), "launch of the finish kernel");
+    const cudaLaunchConfig_t launch = block_a_row(batch * heads * length, stream);
+    auto* const kernel = type == element::float64 ? finish_kernel<double> : finish_kernel<float>;
+    check(cudaLaunchKernelEx(&launch, kernel, part, result, heads, length, columns), "launch of the finish kernel");
 }
 
 } // namespace pantile::cuda

@@ -149,7 +149,7 @@ class decode_block {
 
     __device__ __forceinline__ void fold_tile(int stage, int first) {
         const char* k = ring(warp()) + stage * (2 * tile::kv_bytes);
-        const score_scale<float> scale = score_scale<float>::of(a_.shape.scale);
+        const score_scale scale = score_scale::of(a_.scale);
         float s[1][tile::keys / 2] = {};
         product_half<T, tile>::scores(s, shared_, k, 0);
         if (scale.sign != 1.0F) {
@@ -180,7 +180,9 @@ class decode_block {
             work(n / pieces, n % pieces * 4);
         }
     }
-    __device__ __forceinline__ void store(const row_piece& piece, int row, int column) const {
+    __device__ __forceinline__ void store(row_piece piece, int row, int column) const {
+        end_row(piece.state,
+                [&] { return !a_.shape.band_of(a_.shape.sequence_of(batch_)).keys(position(row)).empty(); });
         piece.store<T>(a_, batch_, head(row), position(row), column);
     }
 

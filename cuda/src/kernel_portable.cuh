@@ -120,6 +120,9 @@ class portable_machine {
     __device__ __forceinline__ void score(const tile_run::tile& t, Tag) {
         ptx::copy_async_wait<1>(); // Q and K have come, V may be under way
         __syncthreads();
+        if constexpr (!scales_scores) {
+            if (t.index == work_.run.begin) multiply_queries();
+        }
 #pragma unroll
         for (int m = 0; m < blocks; ++m) { // before the return: P of the tile before must not stay alive in registers
 #pragma unroll
@@ -127,12 +130,14 @@ class portable_machine {
         }
         if (idle()) return;
         product::scores(s_, tiles_, k_tile(), tile::first_row());
-        const V sign = score_scale<V>::of(a_.shape.scale).sign;
-        if (sign != V(1)) {
+        if constexpr (scales_scores) {
+            const float sign = score_scale::of(a_.scale).sign;
+            if (sign != 1.0F) {
 #pragma unroll
-            for (int m = 0; m < blocks; ++m) {
+                for (int m = 0; m < blocks; ++m) {
 #pragma unroll
-                for (V& x : s_[m]) x *= sign;
+                    for (V& x : s_[m]) x *= sign;
+                }
             }
         }
         if constexpr (std::is_same_v<Tag, core::partial_tile>) {
@@ -152,8 +157,8 @@ class portable_machine {
         }
         __syncthreads();
         if (idle()) return;
-        const V scale = score_scale<V>::of(a_.shape.scale).scale;
-        V factor[blocks][2];
+        const auto scale = static_cast<float>(a_.scale.exponent);
+        float factor[blocks][2];
 #pragma unroll
         for (int m = 0; m < blocks; ++m) fold(s_[m], state_[m], factor[m], scale);
         product::values(o_, s_, factor, v_tile());
@@ -171,6 +176,7 @@ class portable_machine {
             for (int r = 0; r < 2; ++r) {
                 const int packed = packed_row(m, r);
                 const index_t i = position(packed);
+                end_row(state_[m][r], [&] { return !work_.mask.keys(i).empty(); });
                 finish_row<T, product::wide_columns>(a_, work_.batch, head(packed), core::min(i, work_.rows.end - 1),
                                                      work_.split, o_[m], tile::first_column(), r, state_[m][r],
                                                      i < work_.rows.end);
@@ -180,6 +186,7 @@ class portable_machine {
 
   private:
     static constexpr int blocks = tile::blocks_of_16;
+    static constexpr bool scales_scores = sizeof(T) == 2; ///< and not Q
 
     /// This warp holds no rows of the tensor: a decode step fills few of a tile's rows. (Larger tiles are never that empty.)
     __device__ __forceinline__ bool idle() const { return blocks == 1 && tile::column_groups == 1 && !active_; }
@@ -232,6 +239,14 @@ class portable_machine {
             const int column = at % tile::dim;
             *element_at<tile::rows, T>(tiles_, row, column) = column < columns ? row_at(row)[column] : T(0.0F);
         }
+    }
+
+    /// Q has come, to all: its part of the scale joins it.
+    __device__ __forceinline__ void multiply_queries() {
+        const auto factor = static_cast<V>(a_.scale.query);
+        if (factor == V(1)) return;
+        multiply_shared<tile::q_bytes, tile::threads>(tiles_, factor);
+        __syncthreads();
     }
 
     __device__ __forceinline__ char* k_tile() const { return tiles_ + tile::q_bytes; }

@@ -33,17 +33,21 @@ struct launch_shape {
     int shared_bytes;
 };
 
-/// Puts `function`, the `name` kernel, on the stream. Throws cuda_error.
-template <class... Parameters, class... Arguments>
+/// Puts `function`, the `name` kernel, on the stream. Throws cuda_error: what the launch itself returns, not what
+/// cudaGetLastError() remembers of the caller's.
+template <class... Parameters>
 void start(void (*function)(Parameters...), const char* name, const launch_shape& shape, cudaStream_t stream,
-           const Arguments&... arguments) {
+           const std::type_identity_t<Parameters>&... arguments) {
     const auto checked = [name](cudaError_t status, const char* step) {
         if (status != cudaSuccess) check(status, (std::string(step) + " of the " + name + " kernel").c_str());
     };
     checked(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shape.shared_bytes),
             "shared memory");
-    function<<<shape.grid, shape.threads, static_cast<std::size_t>(shape.shared_bytes), stream>>>(arguments...);
-    checked(cudaGetLastError(), "launch");
+    const void* pointers[] = {&arguments...};
+    checked(cudaLaunchKernel(reinterpret_cast<const void*>(function), shape.grid,
+                             dim3(static_cast<unsigned>(shape.threads)), const_cast<void**>(pointers),
+                             static_cast<std::size_t>(shape.shared_bytes), stream),
+            "launch");
 }
 
 } // namespace pantile::cuda

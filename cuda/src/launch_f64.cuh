@@ -12,7 +12,7 @@ constexpr int f64_shared_bytes = static_cast<int>(sizeof(f64_shared<tile>)) + ti
 template <class tile>
 void launch_f64(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
     const launch_shape shape{row_tile_grid(a), tile::threads, f64_shared_bytes<tile>};
-    start(f64_kernel<tile>, "fp64", shape, stream, a, f64_constants::of(a.shape.scale, a.kind == out_kind::partial));
+    start(f64_kernel<tile>, "fp64", shape, stream, a, f64_constants::of(a.scale, a.kind == out_kind::partial));
 }
 
 /// `sizes` of f64_tile.

@@ -9,7 +9,7 @@ namespace pantile::cuda {
 template <class T, class tile>
 void launch_half(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
     constexpr float slack = 8.0F; // P stays below 2^8, which fp16 holds; a partial result's max is the maximum itself
-    const half_constants constants{score_scale<float>::of(a.shape.scale), a.kind == out_kind::partial ? 0.0F : slack,
+    const half_constants constants{score_scale::of(a.scale), a.kind == out_kind::partial ? 0.0F : slack,
                                    a.vectors && a.shape.head_dim == tile::dim && a.shape.value_dim == tile::dim};
     start(half_kernel<T, tile>, "portable", {row_tile_grid(a), tile::threads, tile::shared_bytes}, stream, a,
           constants);

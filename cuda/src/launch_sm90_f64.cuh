@@ -21,7 +21,7 @@ void launch_sm90_f64(const forward_arguments& a, int /*multiprocessors*/, cudaSt
                              p.value_dim % 16 == 0};
     const index_t items = core::ceil_div(p.q_len, tile::rows) * p.batch * p.q_heads;
     const launch_shape shape{dim3(static_cast<unsigned>(items)), tile::threads, sm90_f64_shared_bytes<tile>};
-    start(sm90_f64_kernel<tile>, "sm90 fp64", shape, stream, a, f64_constants::of(p.scale, a.kind == out_kind::partial),
+    start(sm90_f64_kernel<tile>, "sm90 fp64", shape, stream, a, f64_constants::of(a.scale, a.kind == out_kind::partial),
           maps);
 }
 

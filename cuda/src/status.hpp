@@ -8,10 +8,10 @@
 
 namespace pantile::cuda {
 
-/// Throws cuda_error with the call's name and the runtime's words unless `status` is success.
+/// Throws cuda_error with the call's name and the runtime's words unless `status`, which that call returned, is success.
+/// cudaGetLastError() is never asked, nor cleared: it may remember a failure of the caller's.
 inline void check(cudaError_t status, const char* call) {
     if (status == cudaSuccess) return;
-    cudaGetLastError(); // a launch failure that is reported here should not surface in the next call too
     throw cuda_error(std::string("pantile: ") + call + ": " + cudaGetErrorString(status) + " (" +
                      cudaGetErrorName(status) + ")");
 }

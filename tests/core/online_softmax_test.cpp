@@ -125,6 +125,34 @@ RC_GTEST_PROP(online_softmax, merging_parts_in_any_grouping_gives_the_whole, ())
     expect_near(finish_lse(parts[0].s), expected.lse);
 }
 
+// A row that sees keys has a mark where all its logits are minus infinity, and what it sees beside that decides.
+TEST(online_softmax, overflow_and_nan_outlive_a_merge) {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    const state none = softmax::start();
+    const state overflow = mark_overflow(none, true);
+    const state all_nan = mark_overflow(state{-infinity, nan}, true); // a maximum passes over NaN
+    const state usual{3.0, 1.5};
+    EXPECT_EQ(mark_overflow(none, false).sum, 0.0);
+    EXPECT_EQ(mark_overflow(usual, true).sum, 1.5);
+    const auto lse = [](const state& a, const state& b) {
+        double fa = -1.0;
+        double fb = -1.0;
+        const state merged = softmax::merge(a, b, fa, fb);
+        EXPECT_EQ(std::isnan(finish_factor(merged)), std::isnan(finish_lse(merged)));
+        return finish_lse(merged);
+    };
+    EXPECT_EQ(lse(none, none), -infinity);
+    EXPECT_EQ(lse(overflow, usual), finish_lse(usual));
+    EXPECT_EQ(lse(usual, overflow), finish_lse(usual));
+    for (const state& other : {none, overflow, all_nan}) {
+        EXPECT_TRUE(std::isnan(lse(overflow, other)));
+        EXPECT_TRUE(std::isnan(lse(other, overflow)));
+        EXPECT_TRUE(std::isnan(lse(all_nan, other)));
+        EXPECT_TRUE(std::isnan(lse(other, all_nan)));
+    }
+    EXPECT_TRUE(std::isnan(lse(usual, all_nan)));
+}
+
 TEST(online_softmax, merge_commutes_bit_by_bit) {
     const state a{3.25, 1.75};
     const state b{-7.5, 1.0625};

@@ -3,7 +3,9 @@
 ///
 /// Shapes and semantics are those of <pantile/attention.hpp>. Every call checks its arguments on the host (throws
 /// invalid_argument or unsupported before any work), launches on `stream` of the current device and returns; results are
-/// there when the stream has come past. CUDA's own failures throw cuda_error. Calls from several threads are independent.
+/// there when the stream has come past. CUDA's own failures throw cuda_error, with the call that failed and the runtime's
+/// words; what an earlier failure of the caller's has left for cudaGetLastError() is neither reported nor cleared. Calls from
+/// several threads are independent.
 /// Nothing is allocated, except that some calls need a workspace (split keys for their partial results, masked calls for a
 /// counter of row tiles): it comes from options.workspace, or else from the stream's memory pool (cudaMallocAsync), to
 /// which it goes back on the same stream.
@@ -90,7 +92,7 @@ struct device_options {
     const index_t* key_lengths = nullptr;
     cuda_kernel kernel = cuda_kernel::automatic;
     index_t key_splits = 0; ///< parts that the keys are cut into; 0: chosen from shapes and device
-    /// Device memory to work in, at least explain(…).workspace_bytes, 256-byte aligned.
+    /// Device memory to work in, at least explain(…).workspace_bytes, 256-byte aligned; no tensor of the call may lie in it.
     std::span<std::byte> workspace{};
 };
 
@@ -98,6 +100,12 @@ struct device_options {
 // fp32 and fp64 in their own precision (fp32 products as three tf32 products, exact to about 2^-22 each, unless the ffma
 // kernel is asked for). fp16 and bf16 are computed in fp32, with P rounded to the inputs' type for the matrix unit, and
 // rounded once at the output, which may also be fp32. lse is fp32 (fp64 for fp64).
+//
+// A power of two of the scale joins q before the product in fp32 and fp64, so that q·k may be beyond their range where the
+// logit scale·q·k is not. In fp16 and bf16 q goes to the matrix unit as it is: q·k itself must be within fp32's range, which
+// fp16's always is. Logits may have any finite size in fp32 and fp64; their sizes may go up to 2^30 in bf16 and 2^26 in fp16.
+// A row that sees keys, all of whose logits overflow to minus infinity, is NaN in out and lse, as one with a logit that is
+// infinity or NaN; only a row that sees no key has out = 0 and lse = -inf.
 
 // clang-format off
 void attention(device_view<const float>    q, device_view<const float>    k, device_view<const float>    v, device_view<float>    out, cudaStream_t stream, const device_options& = {});
@@ -118,7 +126,8 @@ void attention(device_view<const bfloat16> q, device_view<const bfloat16> k, dev
 // -------------------------------------------------------------------------------------------------- partial results
 /// partial_view of attention.hpp in device memory: attention over some of the keys, not yet normalised. In base 2, with
 /// y = logit · log2(e):  max = max y,  sum = Σ 2^(y - max),  out = Σ 2^(y - max) · v. Parts over disjoint keys merge exactly,
-/// in any grouping, and the same numbers mean the same on the host.
+/// in any grouping, and the same numbers mean the same on the host. A row that sees no key has max = -inf and sum = 0; one that
+/// sees keys whose logits are all minus infinity has max = -inf and sum > 0.
 template <class T>
 struct device_partial_view {
     device_view<T> out;     ///< (B, Hq, Sq, E), last dim contiguous

@@ -14,20 +14,14 @@ namespace pantile::cuda {
 
 /// What a launch computes once on the host.
 struct f64_constants {
-    double scale;   ///< logit · log2(e) = sign · scale · score with scale > 0
-    double inverse; ///< 1 / scale
-    bool plain;     ///< sign is 1
-    double sign;
+    double query;             ///< what Q is multiplied by
+    double scale;             ///< logit · log2(e) = scale · score with scale > 0
+    double inverse;           ///< 1 / scale
     double slack;             ///< how far an exponent may rise before the reference does
     double largest_reference; ///< beyond it references are not rounded to the steps of the table
     /// A partial result names the maximum itself: its reference does not lag and is not rounded.
-    static f64_constants of(double scale, bool names_maximum) {
-        const auto s = score_scale<double>::of(scale);
-        return {s.scale,
-                1.0 / s.scale,
-                s.sign == 1.0,
-                s.sign,
-                names_maximum ? 0.0 : 8.0,
+    static f64_constants of(const core::scale_split& s, bool names_maximum) {
+        return {s.query, s.exponent, 1.0 / s.exponent, names_maximum ? 0.0 : 8.0,
                 names_maximum ? 0.0 : f64_largest_reference};
     }
 };
@@ -96,8 +90,9 @@ __device__ __forceinline__ void raise_references(f64_exponents& e, double (&s)[n
 #pragma unroll
     for (int i = 0; i < n; ++i) {
         const f64_row& of = row[i / 2 % 2];
-        // Beyond f64_largest_reference the product is rounded as the reference was: the exact one may lie far above it.
-        const double exponent = of.reference == -HUGE_VAL                    ? s[i]
+        // Without a reference the logits so far are minus infinity, hidden or not: a score of theirs may be finite. Beyond
+        // f64_largest_reference the product is rounded as the reference was: the exact one may lie far above it.
+        const double exponent = of.reference == -HUGE_VAL                    ? __dmul_rn(s[i], c.scale)
                                 : fabs(of.reference) < f64_largest_reference ? fma(s[i], c.scale, -of.reference)
                                                                              : __dmul_rn(s[i], c.scale) - of.reference;
         if (exponent < f64_least_exponent) e.vanished |= 1U << i;

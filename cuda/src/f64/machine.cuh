@@ -28,6 +28,9 @@ class f64_machine {
         idle_ = tile::sharers == 1 && warp_.idle();
         warp_.fetch_queries();
         ptx::copy_async_commit();
+        ptx::copy_async_wait<0>(); // in the loop the product would cost registers that are not there
+        __syncwarp();
+        warp_.multiply_queries(shared_.q);
     }
 
     __device__ __forceinline__ void fetch_key(const tile_run::tile& t) {

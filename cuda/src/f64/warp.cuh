@@ -92,6 +92,14 @@ class f64_warp {
         }
     }
 
+    /// Q has come, to this warp: its part of the scale joins it. `q` is the block's. Traffic: 16 bytes a number, once a row
+    /// tile.
+    __device__ __forceinline__ void multiply_queries(char* q) const {
+        if (constants_.query == 1.0) return;
+        multiply_shared<tile::q_bytes_of_warp, 32>(q + warp() * tile::q_bytes_of_warp, constants_.query);
+        __syncwarp();
+    }
+
     /// S = Q·Kᵀ; `k` is the tile in shared memory.
     __device__ __forceinline__ void multiply(std::uint32_t k) { multiply_keys<tile>(s_, q_, k + columns(), at_); }
 
@@ -99,10 +107,6 @@ class f64_warp {
     template <class Tag>
     __device__ __forceinline__ void finish_scores(index_t first, Tag) {
         if constexpr (tile::sharers == 2) add_up();
-        if (!constants_.plain) { // a comparison of fp64 numbers would wait for the fp64 unit
-#pragma unroll
-            for (double& x : s_) x *= constants_.sign;
-        }
         if constexpr (std::is_same_v<Tag, core::partial_tile>) {
             const int g = lane() / 4;
             const column_limits limits[2] = {
@@ -130,9 +134,10 @@ class f64_warp {
             row_state<double> state{row_[r].reference, row_[r].sum};
             state.sum += __shfl_xor_sync(0xffffffffU, state.sum, 1);
             state.sum += __shfl_xor_sync(0xffffffffU, state.sum, 2);
-            factor[r] = partial ? 1.0 : core::finish_factor(state);
             const int packed = packed_row(lane() / 4 + 8 * r);
             const index_t i = position(packed);
+            end_row(state, [&] { return !work_.mask.keys(i).empty(); });
+            factor[r] = partial ? 1.0 : core::finish_factor(state);
             if (lane() % 4 != 0 || first_panel() != 0 || i >= work_.rows.end) continue;
             const index_t h = head(packed);
             const index_t part = work_.split * a_.split_stride_rows;

@@ -94,6 +94,13 @@ class half_machine {
 #pragma unroll
         for (int m = 0; m < tile::blocks; ++m) reduce_rows(state_[m]);
         if constexpr (tile::sharers == 2) join_sums<tile>(tiles_, state_);
+#pragma unroll
+        for (int m = 0; m < tile::blocks; ++m) {
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                end_row(state_[m][r], [&] { return work_.sees_keys(half_thread<tile>::row(m, r)); });
+            }
+        }
         if (work_.run.begin == work_.run.end) await_copies(); // Q, whose place the result takes
         store_result<T, tile>(a_, work_, tiles_, o_, state_);
     }

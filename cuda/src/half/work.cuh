@@ -9,7 +9,7 @@ namespace pantile::cuda {
 
 /// What a launch computes once on the host.
 struct half_constants {
-    score_scale<float> scale;
+    score_scale scale;
     float slack; ///< a row's reference stays while its maximum rises by no more than this (log2): see raise_references
     bool whole;  ///< head and value dim fill the padded dim, and rows are moved in pieces of 16 bytes
 };
@@ -27,6 +27,9 @@ struct half_work {
     int batch;
     int head;
     int rows;
+
+    /// Whether row r of the row tile sees a key.
+    [[nodiscard]] PANTILE_FN bool sees_keys(int r) const { return core::max(low + r, 0) < core::min(high + r, k_len); }
 };
 
 } // namespace pantile::cuda

@@ -16,7 +16,7 @@ class sm90_consumer {
     /// `group` is the warpgroup's number among the consumers.
     __device__ __forceinline__ sm90_consumer(const forward_arguments& a, sm90_shared<tile>& shared,
                                              const CUtensorMap& o_map, int group)
-        : a_(a), shared_(shared), o_map_(o_map), group_(group), scale_(score_scale<float>::of(a.shape.scale)),
+        : a_(a), shared_(shared), o_map_(o_map), group_(group), scale_(score_scale::of(a.scale)),
           slack_(a.kind == out_kind::partial ? 0.0F : 8.0F), // a partial result names its maximum
           products_(shared, group), turns_{group} {}
 
@@ -83,6 +83,12 @@ class sm90_consumer {
     __device__ __forceinline__ void finish(open_row& row) {
         reduce_rows(row.state);
         const auto row_of = [&](int r) { return first_row(row.at) + lane() / 4 + 8 * r; };
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            end_row(row.state[r], [&] { // not from row.sees, which would stay in registers for it
+                return !a_.shape.band_of(a_.shape.sequence_of(row.at.batch)).keys(row_of(r)).empty();
+            });
+        }
         const auto length = static_cast<int>(a_.shape.q_len);
         if constexpr (tile::stages_out) {
             if (a_.out_boxes) {
@@ -247,7 +253,7 @@ class sm90_consumer {
     sm90_shared<tile>& shared_;
     const CUtensorMap& o_map_;
     int group_;
-    score_scale<float> scale_;
+    score_scale scale_;
     float slack_;
     sm90_products<T, tile> products_;
     sm90_turns<tile> turns_;

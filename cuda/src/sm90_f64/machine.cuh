@@ -53,6 +53,7 @@ class sm90_f64_machine {
         ptx::copy_async_commit();
         ptx::copy_async_wait<0>();
         __syncwarp();
+        warp_.multiply_queries(shared_.q);
     }
 
     // The ring runs ahead on its own.

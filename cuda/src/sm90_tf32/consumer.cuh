@@ -14,7 +14,7 @@ class tf32_consumer {
     /// `group` is the warpgroup's number among the consumers.
     __device__ __forceinline__ tf32_consumer(const forward_arguments& a, tf32_shared<tile>& shared, int group)
         : a_(a), shared_(shared), first_row_(group * 64 + warp() * tf32_warp_rows),
-          scale_(score_scale<float>::of(a.shape.scale)), queries_(shared.q[group * 4 + warp()]), stream_(shared) {}
+          scale_(static_cast<float>(a.scale.exponent)), queries_(shared.q[group * 4 + warp()]), stream_(shared) {}
 
     __device__ __forceinline__ void run() {
         open();
@@ -23,6 +23,7 @@ class tf32_consumer {
 #pragma unroll
             for (float& x : o_) x = 0.0F;
             queries_.await();
+            queries_.multiply(static_cast<float>(a_.scale.query));
             for (int n = at->run.begin; n < at->run.end; ++n) {
                 scores<tile>(s_, queries_, stream_);
                 if (n + 1 == at->run.end) open_next();
@@ -57,10 +58,6 @@ class tf32_consumer {
 
     /// Leaves 2^(logit - max) in s_.
     __device__ __forceinline__ void fold_scores(const tf32_note& at, int n) {
-        if (scale_.sign != 1.0F) {
-#pragma unroll
-            for (float& x : s_) x *= scale_.sign;
-        }
         if (at.run.template hides<tile::keys>(n)) {
             const index_t i = at.rows.begin + row();
             const index_t first = static_cast<index_t>(n) * tile::keys;
@@ -68,7 +65,7 @@ class tf32_consumer {
                                              column_limits::of(at.mask, i + 8, first, tile::keys)};
             hide(s_, limits);
         }
-        fold(s_, state_, factor_, scale_.scale);
+        fold(s_, state_, factor_, scale_);
     }
 
     /// Normalises and stores O.
@@ -77,6 +74,7 @@ class tf32_consumer {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             const index_t i = at.rows.begin + row() + 8 * r;
+            end_row(state_[r], [&] { return !at.mask.keys(i).empty(); });
             finish_row<float, false>(a_, at.batch, at.head, core::min(i, a_.shape.q_len - 1), 0, o_, 0, r, state_[r],
                                      i < a_.shape.q_len);
         }
@@ -85,7 +83,7 @@ class tf32_consumer {
     const forward_arguments& a_;
     tf32_shared<tile>& shared_;
     int first_row_; ///< of this warp in the row tile
-    score_scale<float> scale_;
+    float scale_;   ///< of scores, in base 2
     tf32_queries<tile> queries_;
     tf32_stream<tile> stream_;
     ring<static_cast<int>(tf32_notes)> note_;

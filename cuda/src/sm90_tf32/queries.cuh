@@ -3,6 +3,7 @@
 #include "../arguments.hpp"
 #include "../ptx/address.cuh"
 #include "../ptx/convert.cuh"
+#include "../tile/softmax.cuh"
 #include "load.cuh"
 #include "tile.hpp"
 
@@ -39,6 +40,13 @@ class tf32_queries {
     /// Waits for them.
     __device__ __forceinline__ void await() const {
         ptx::copy_async_wait<0>();
+        __syncwarp();
+    }
+
+    /// Each lane a part. Traffic: 8 bytes a number, once a row tile.
+    __device__ __forceinline__ void multiply(float factor) const {
+        if (factor == 1.0F) return;
+        multiply_shared<tile::q_bytes, 32>(rows_, factor);
         __syncwarp();
     }
 

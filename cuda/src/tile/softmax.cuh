@@ -6,6 +6,7 @@
 
 #include <pantile/core/band.hpp>
 #include <pantile/core/online_softmax.hpp>
+#include <pantile/core/scale.hpp>
 
 // The online softmax of a score tile in accumulator registers. A thread holds two rows of every 8-column block: elements
 // 4j, 4j + 1 of row g = lane / 4, and 4j + 2, 4j + 3 of row g + 8, at columns 8j + 2 (lane % 4) and the next.
@@ -38,18 +39,32 @@ using row_softmax = core::online_softmax<row_ops<V>>;
 template <class V>
 using row_state = core::softmax_state<V>;
 
-/// logit · log2(e) = sign · scale · score, split so that `scale` > 0 and the maximum of scores is that of logits. A zero
-/// scale makes all scores 0.
-template <class V>
+/// logit · log2(e) = sign · scale · score, of kernels that leave Q as it is: `scale` > 0, so that the maximum of scores is that
+/// of logits. A sign of 0 makes all scores 0.
 struct score_scale {
-    V scale;
-    V sign;
-    static PANTILE_FN score_scale of(double scale) {
-        const auto c = static_cast<V>(scale * core::log2_e);
-        if (c == V(0)) return {V(1), V(0)};
-        return c > V(0) ? score_scale{c, V(1)} : score_scale{-c, V(-1)};
+    float scale;
+    float sign;
+    static PANTILE_FN score_scale of(const core::scale_split& s) {
+        return {static_cast<float>(s.exponent), static_cast<float>(s.query)};
     }
 };
+
+/// Multiplies a lane's part of `bytes` of shared memory by `factor`: the warp's (threads 32), or the block's.
+template <int bytes, int threads, class V>
+__device__ __forceinline__ void multiply_shared(char* at, V factor) {
+    struct alignas(16) chunk {
+        V x[16 / sizeof(V)];
+    };
+    static_assert(bytes % (16 * threads) == 0);
+    auto* mine = reinterpret_cast<chunk*>(at) + static_cast<int>(threadIdx.x) % threads;
+#pragma unroll 4
+    for (int i = 0; i < bytes / 16; i += threads) {
+        chunk c = mine[i];
+#pragma unroll
+        for (V& x : c.x) x *= factor;
+        mine[i] = c;
+    }
+}
 
 /// Which columns of a tile one row sees: [begin, end).
 struct column_limits {
@@ -76,23 +91,46 @@ __device__ __forceinline__ void hide(V (&s)[n], const column_limits (&limits)[2]
     }
 }
 
+/// A reference is a product of `scale` and a score that was rounded to 24 bits; the exact one may exceed it by half a unit of
+/// its last place, and from 2^31 on 2^(that) is not finite. So from here on products are rounded before the subtraction.
+inline constexpr float large_reference = 0x1p20F;
+
+/// The rare path of fold: turns scores of a row with a large reference into (rounded exponent - reference) / scale, to which
+/// the reference is 0.
+template <int n>
+__device__ __forceinline__ void subtract_large_references(float (&s)[n], float (&reference)[2], float scale) {
+    const bool large = fmaxf(fabsf(reference[0]), fabsf(reference[1])) >= large_reference;
+    if (__builtin_expect(static_cast<long>(!__any_sync(0xffffffffU, large)), 1)) return;
+    const float inverse = 1.0F / scale;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        if (fabsf(reference[r]) < large_reference) continue;
+#pragma unroll
+        for (int i = 0; i < n; ++i) {
+            if (i / 2 % 2 == r) s[i] = (__fmul_rn(s[i], scale) - reference[r]) * inverse;
+        }
+        reference[r] = 0.0F;
+    }
+}
+
 /// The two rows' state after a score tile, and what the tile leaves behind: s becomes 2^(logit - max), factor what the
 /// rows' earlier O must be multiplied by. The sums cover this thread's columns only; reduce_rows joins them at the end.
-template <class V, int n>
-__device__ __forceinline__ void fold(V (&s)[n], row_state<V> (&state)[2], V (&factor)[2], V scale) {
-    using ops = row_ops<V>;
-    V top[2] = {ops::lowest(), ops::lowest()};
+template <int n>
+__device__ __forceinline__ void fold(float (&s)[n], row_state<float> (&state)[2], float (&factor)[2], float scale) {
+    using ops = row_ops<float>;
+    float top[2] = {ops::lowest(), ops::lowest()};
 #pragma unroll
     for (int i = 0; i < n; ++i) top[i / 2 % 2] = ops::max(top[i / 2 % 2], s[i]);
-    V reference[2];
+    float reference[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         top[r] = ops::max(top[r], __shfl_xor_sync(0xffffffffU, top[r], 1));
         top[r] = ops::max(top[r], __shfl_xor_sync(0xffffffffU, top[r], 2));
-        factor[r] = row_softmax<V>::raise(state[r], top[r] * scale);
-        reference[r] = row_softmax<V>::reference(state[r]);
+        factor[r] = row_softmax<float>::raise(state[r], top[r] * scale);
+        reference[r] = row_softmax<float>::reference(state[r]);
     }
-    V sum[2] = {V(0), V(0)};
+    subtract_large_references(s, reference, scale);
+    float sum[2] = {0.0F, 0.0F};
 #pragma unroll
     for (int i = 0; i < n; ++i) {
         s[i] = ops::exp2(fma(s[i], scale, -reference[i / 2 % 2]));
@@ -100,6 +138,12 @@ __device__ __forceinline__ void fold(V (&s)[n], row_state<V> (&state)[2], V (&fa
     }
 #pragma unroll
     for (int r = 0; r < 2; ++r) state[r].sum = fma(state[r].sum, factor[r], sum[r]);
+}
+
+/// core::mark_overflow at the end of a row. Whether it sees a key, sees_keys(), is looked up only where that matters.
+template <class V, class Sees>
+__device__ __forceinline__ void end_row(row_state<V>& state, const Sees& sees_keys) {
+    if (state.max == row_ops<V>::lowest()) state = core::mark_overflow(state, sees_keys());
 }
 
 /// The rows' sums over the four threads that share a row.

@@ -61,22 +61,24 @@ struct online_softmax {
     static PANTILE_FN value reference(const state& s) { return Ops::finite_or_zero(s.max); }
 
     /// Two parts of the same row over disjoint keys. Returns the merged state; factor_a and factor_b scale their O.
-    /// Numbers only. Where neither part has a logit above minus infinity, a mark of mark_overflow stays, and so does NaN.
+    /// Numbers only. Where neither part has a logit above minus infinity, the mark of mark_overflow stays, and so does NaN.
     static PANTILE_FN state merge(const state& a, const state& b, value& factor_a, value& factor_b) {
         const value raised = Ops::max(a.max, b.max);
         const value reference = Ops::finite_or_zero(raised);
         factor_a = Ops::exp2(a.max - reference);
         factor_b = Ops::exp2(b.max - reference);
-        if (raised == Ops::lowest()) return {raised, a.sum + b.sum};
+        if (raised == Ops::lowest()) return {raised, a.sum + b.sum}; // not the larger: one may be NaN
         return {raised, a.sum * factor_a + b.sum * factor_b};
     }
 };
 
 /// At the end of a row: hidden and overflowed are not the same. Both leave the maximum at minus infinity and add nothing,
 /// but a row that `sees_a_key` has logits, all of them below the type's range: it is marked by a sum above 0, and ends as NaN.
+/// (A sum that is NaN already says more, and stays.)
 template <class T>
 PANTILE_FN softmax_state<T> mark_overflow(const softmax_state<T>& s, bool sees_a_key) {
-    return s.max == scalar_ops<T>::lowest() && sees_a_key ? softmax_state<T>{s.max, T(1)} : s;
+    const bool unmarked = s.max == scalar_ops<T>::lowest() && s.sum == T(0);
+    return unmarked && sees_a_key ? softmax_state<T>{s.max, T(1)} : s;
 }
 template <class T>
 PANTILE_FN bool overflowed(const softmax_state<T>& s) {
