@@ -1,4 +1,5 @@
 # How every room of pantile builds its library and its tests.
+include(exact_arithmetic)
 
 # pantile_warnings(<target>)
 #
@@ -22,7 +23,7 @@ function(pantile_warnings target)
   endif()
 endfunction()
 
-# C++20 for both languages. CMake 3.25 does not know CUDA's C++20 mode, so nvcc is told by an option.
+# C++20 for both languages, and exact arithmetic. CMake 3.25 does not know CUDA's C++20 mode, so nvcc is told by an option.
 function(pantile_language target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
@@ -30,6 +31,7 @@ function(pantile_language target)
     target_compile_options(${target} PRIVATE
       $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20> $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
   endif()
+  pantile_exact_arithmetic(${target})
 endfunction()
 
 # pantile_add_library(<room> SOURCES <file>... [PUBLIC_LINK <target>...] [PRIVATE_LINK <target>...])

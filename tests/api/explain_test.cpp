@@ -17,11 +17,17 @@ core::problem problem_of(const attention_case& c, const options& o) {
     return p;
 }
 
-RC_GTEST_PROP(explain, counts_traffic_and_work_of_the_plan, ()) {
-    const attention_case c = *any_case();
-    call_style s = *any_style();
+/// The set that serves a forward call which asks for `set`: AMX multiplies bf16 only and pays from 32 rows on, every other
+/// call under that name runs AVX-512's kernels.
+isa serving_set(isa set, dtype t, index_t rows) {
+    const bool matrix_unit = t == dtype::bf16 && rows >= 32;
+    return set == isa::amx && !matrix_unit ? isa::avx512 : set;
+}
+
+template <class In>
+void explains(const attention_case& c, const call_style& s) {
     const options o = options_of(c, s);
-    const std::vector<float> numbers(1);
+    const std::vector<In> numbers(1);
     const auto view = [&](const extents& e) { return strided(numbers.data(), e, {0, 0, 0, 0}); }; // nothing is read
     const explanation e = explain(view(c.q_extent()), view(c.k_extent()), view(c.v_extent()), o);
     const core::problem p = problem_of(c, o);
@@ -32,14 +38,31 @@ RC_GTEST_PROP(explain, counts_traffic_and_work_of_the_plan, ()) {
         expected.v.reads /= p.group();
     }
     RC_ASSERT(e.traffic == expected);
-    RC_ASSERT(e.read_bytes == 4 * e.traffic.total().reads);
-    RC_ASSERT(e.write_bytes == 4 * e.traffic.total().writes);
+    constexpr index_t size = sizeof(In);
+    constexpr index_t lse_size = std::is_same_v<In, double> ? 8 : 4;
+    RC_ASSERT(e.read_bytes == size * e.traffic.total().reads);
+    RC_ASSERT(e.write_bytes == size * e.traffic.out.writes + lse_size * e.traffic.lse.writes);
     RC_ASSERT(e.flops ==
               2.0 * static_cast<double>(c.head_dim + c.value_dim) * static_cast<double>(core::visible_pairs(p)));
     RC_ASSERT(e.tiles.key_tile >= 1 && e.tiles.row_tile >= 1 && e.tiles.key_splits >= 1);
     RC_ASSERT(e.threads >= 1);
     if (s.threads > 0) RC_ASSERT(e.threads <= s.threads);
-    if (s.set != isa::automatic) RC_ASSERT(e.isa == name(s.set));
+    if (s.set != isa::automatic) RC_ASSERT(e.isa == name(serving_set(s.set, s.type, c.q_len)));
+}
+
+RC_GTEST_PROP(explain, counts_traffic_and_work_of_the_plan, ()) {
+    const attention_case c = *any_case();
+    const call_style s = *any_style();
+    switch (s.type) {
+    case dtype::f64:
+        return explains<double>(c, s);
+    case dtype::f32:
+        return explains<float>(c, s);
+    case dtype::f16:
+        return explains<float16>(c, s);
+    case dtype::bf16:
+        return explains<bfloat16>(c, s);
+    }
 }
 
 /// The workspace it names is enough, one byte less is refused, and the results are the same bits.

@@ -18,6 +18,8 @@ using test::tensor;
 struct results {
     tensor<double> out, lse;
     tensor<double> dq, dk, dv;
+    test::p_rounding rounding = test::p_rounding::none; ///< how the forward kernel rounds P
+    test::score_sums sums = test::score_sums::rounded;  ///< how it adds up a score
 };
 
 /// Runs a problem without later features; `in` is exact in `t`, tensors lie in memory as `l` says.

@@ -18,11 +18,12 @@ void require_served(const attention_case& c);
 struct expectation {
     attention_case problem;
     attention_inputs inputs; ///< as stored
-    dtype type = dtype::f64; ///< of the stored case
+    dtype type = dtype::f64; ///< of the case: its files may store it in a wider one
     layout memory = layout::bhsd;
     bool backward = false;
     results stored;
-    double tolerance = 0.0; ///< |error| <= tolerance · max(1, |expected|); 0: by the error rule
+    const char* out_name = "O"; ///< what the case calls its output
+    double tolerance = 0.0;     ///< |error| <= tolerance · max(1, largest |expected| of the row); 0: by the error rule
 };
 
 /// Runs it, in the stored type or in another, and compares.

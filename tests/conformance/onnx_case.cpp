@@ -7,6 +7,7 @@
 
 #include <support/vector_case.hpp>
 
+#include "case_type.hpp"
 #include "checks.hpp"
 
 namespace pantile::conformance {
@@ -29,10 +30,10 @@ void require_known(const json& fields, std::initializer_list<const char*> known,
 struct onnx_folder {
     explicit onnx_folder(const std::filesystem::path& folder) : path(folder) {
         std::ifstream file(folder / "case.json");
-        const json j = json::parse(file);
-        attributes = j.value("attributes", json::object());
-        inputs = j.value("inputs", json::object());
-        outputs = j.value("outputs", json::object());
+        description = json::parse(file);
+        attributes = description.value("attributes", json::object());
+        inputs = description.value("inputs", json::object());
+        outputs = description.value("outputs", json::object());
         require_known(attributes,
                       {"is_causal", "scale", "softcap", "q_num_heads", "kv_num_heads", "qk_matmul_output_mode",
                        "softmax_precision"},
@@ -54,7 +55,7 @@ struct onnx_folder {
     }
 
     std::filesystem::path path;
-    json attributes, inputs, outputs;
+    json description, attributes, inputs, outputs;
 };
 
 /// A (B, H, S, D) array, or a (B, S, H·D) one seen as that.
@@ -196,19 +197,9 @@ expectation read_onnx_case(const std::filesystem::path& folder) {
     attention_case& c = e.problem;
 
     const npy::array q = f.array(f.inputs, "Q");
-    switch (q.type) {
-    case npy::type::f8:
-        e.type = dtype::f64, e.tolerance = 1e-10;
-        break;
-    case npy::type::f4:
-        e.type = dtype::f32, e.tolerance = 1e-5;
-        break;
-    case npy::type::f2:
-        e.type = dtype::f16, e.tolerance = 3e-3;
-        break;
-    default:
-        throw unsupported_feature{std::string("Q of type ") + npy::descr(q.type)};
-    }
+    e.type = type_of_case(folder, f.description, q.type);
+    e.tolerance = tolerance_of(e.type);
+    e.out_name = "Y";
     const auto kv_heads = f.attribute<index_t>("kv_num_heads", 0);
     const auto q_heads = f.attribute<index_t>("q_num_heads", 0);
     e.inputs.q = with_heads(q, q_heads, "Q");

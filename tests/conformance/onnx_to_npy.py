@@ -12,6 +12,7 @@ import struct
 import sys
 
 NUMPY_TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 9: "|b1", 10: "<f2", 11: "<f8"}  # TensorProto.DataType
+BFLOAT16 = 16  # NumPy has none: stored as float32, whose upper half it is, and named in case.json
 INPUTS = ["Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen"]
 OUTPUTS = ["Y", "present_key", "present_value", "qk_matmul_output"]
 
@@ -55,7 +56,7 @@ def packed(data):
 
 def read_tensor(data):
     """(dims, DataType, bytes) of a TensorProto."""
-    dims, data_type, raw, floats = [], 0, None, b""
+    dims, data_type, raw, floats, words = [], 0, None, b"", []
     for number, wire, value in fields(data):
         if number == 1:
             dims += [value] if wire == 0 else packed(value)
@@ -63,12 +64,19 @@ def read_tensor(data):
             data_type = value
         elif number == 4:
             floats = value
+        elif number == 5:  # also 16-bit floats, one a number
+            words += [value] if wire == 0 else packed(value)
         elif number == 9:
             raw = value
-    return dims, data_type, floats if raw is None else raw
+    if raw is None:
+        raw = struct.pack("<%dH" % len(words), *words) if words and data_type in (10, BFLOAT16) else floats
+    return dims, data_type, raw
 
 
 def write_npy(path, dims, data_type, raw):
+    if data_type == BFLOAT16:
+        halves = struct.unpack("<%dH" % (len(raw) // 2), raw)
+        data_type, raw = 1, struct.pack("<%dI" % len(halves), *(x << 16 for x in halves))
     shape = ", ".join(map(str, dims)) + ("," if len(dims) == 1 else "")
     header = "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }" % (NUMPY_TYPES[data_type], shape)
     header += " " * ((64 - (10 + len(header) + 1) % 64) % 64) + "\n"
@@ -128,7 +136,10 @@ def convert(source, target):
             if not name:
                 continue
             stored = "%s/test_data_set_0/%s_%d.pb" % (source, kind, listing.index(name))
-            write_npy("%s/%s.npy" % (target, role), *read_tensor(read_file(stored)))
+            tensor = read_tensor(read_file(stored))
+            write_npy("%s/%s.npy" % (target, role), *tensor)
+            if role == "Q" and tensor[1] == BFLOAT16:
+                case["dtype"] = "bf16"
             case[kind + "s"][role] = role + ".npy"
     with open(target + "/case.json", "w") as file:
         json.dump(case, file, indent=1, sort_keys=True)

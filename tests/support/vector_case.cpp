@@ -71,9 +71,9 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
     }
     if (!j.is_object()) throw case_error("case.json: is not an object");
     for (const auto& [key, value] : j.items()) {
-        static const char* const known[] = {"shape",   "mask",    "window_left", "window_right", "align",
-                                            "scale",   "softcap", "block_rows",  "block_cols",   "inputs",
-                                            "outputs", "name",    "description", "seed",         "comment"};
+        static const char* const known[] = {
+            "shape",      "mask",   "window_left", "window_right", "align",       "scale", "softcap", "block_rows",
+            "block_cols", "inputs", "outputs",     "name",         "description", "seed",  "comment", "dtype"};
         if (std::find(std::begin(known), std::end(known), key) == std::end(known)) {
             throw unknown_feature("unknown field \"" + key + "\" in case.json");
         }

@@ -1,5 +1,6 @@
 // One query, two keys that score the same: the answer is the mean of the two values.
 #include <array>
+#include <cfloat>
 #include <cmath>
 #include <cstdio>
 
@@ -19,5 +20,14 @@ int main() {
     std::printf("out = %g %g, lse = %g\n", double{out[0]}, double{out[1]}, double{lse[0]});
     const bool right = std::abs(out[0] - 3) < 1e-5F && std::abs(out[1] - 15) < 1e-5F &&
                        std::abs(lse[0] - (1.5F + std::log(2.0F))) < 1e-5F;
+#ifndef __FAST_MATH__
+    // A library that was linked with -ffast-math would switch off small numbers in the whole process when it is loaded.
+    volatile float small = FLT_MIN;
+    small = small / 2;
+    if (small == 0.0F) {
+        std::printf("linking pantile has changed this program's arithmetic\n");
+        return 1;
+    }
+#endif
     return right ? 0 : 1;
 }

@@ -14,6 +14,14 @@
 
 #include <pantile/core/macros.hpp>
 
+// A row that has seen no key has the maximum minus infinity. Where the compiler takes every number for finite, what is written
+// below would give NaN or worse for it, so nothing of it is instantiated there.
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ == 1
+#define PANTILE_HAS_INFINITIES false
+#else
+#define PANTILE_HAS_INFINITIES true
+#endif
+
 namespace pantile::core {
 
 inline constexpr double log2_e = 1.4426950408889634073599246810018921;
@@ -23,6 +31,8 @@ inline constexpr double ln_2 = 0.69314718055994530941723212145817657;
 template <class T>
 struct scalar_ops {
     using value = T;
+    static_assert(PANTILE_HAS_INFINITIES || sizeof(T) == 0,
+                  "the online softmax needs infinities: compile this source without -ffast-math or -ffinite-math-only");
     static PANTILE_FN T lowest() { return -static_cast<T>(HUGE_VALF); } ///< minus infinity
     static PANTILE_FN T zero() { return T(0); }
     static PANTILE_FN T max(T a, T b) { return a < b ? b : a; }
@@ -41,6 +51,8 @@ struct softmax_state {
 template <class Ops>
 struct online_softmax {
     using value = typename Ops::value;
+    static_assert(PANTILE_HAS_INFINITIES || sizeof(value) == 0,
+                  "the online softmax needs infinities: compile this source without -ffast-math or -ffinite-math-only");
     using state = softmax_state<value>;
 
     /// No key seen.

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# ./run full: its stages, on a processor with and without AMX. usage: full_test.sh REPOSITORY
+# shellcheck disable=SC2016 # stand-ins expand when they run
+# shellcheck source=tests/scripts/machine.sh
+source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
+
+for name in cpu cuda; do # whichever preset this machine has
+  for test in api/pantile-test-api cpu/pantile-test-cpu cpu/pantile-test-cpu-amx; do
+    program "build/$name/tests/$test" "$googletest"
+  done
+  program "build/$name/bin/pantile-conformance" 'echo "conformance $*" >>"$CALLS"; echo "3 passed, 0 failed, 0 unsupported"'
+  echo '[]' >"$home/build/$name/compile_commands.json"
+done
+tool nproc 'echo 2'
+tool dpkg-query 'echo installed'
+tool cmake 'echo "cmake $*" >>"$CALLS"'
+tool ctest 'echo "ctest $* isa=${PANTILE_ISA:-}" >>"$CALLS"; echo "100% tests passed, 0 tests failed out of 7"
+[[ ${FAIL:-none} != "${PANTILE_ISA:-}" ]] || { echo "1 - a (Failed)"; exit 8; }'
+tool git 'true'
+tool clang-format 'true'
+tool clang-tidy 'true'
+echo 'flags : fma avx2 avx512f avx512bw avx512_bf16 amx_bf16 amx_tile' >"$home/with_amx"
+echo 'flags : fma avx2' >"$home/without"
+
+on_machine env PANTILE_CPUINFO="$home/with_amx" PANTILE_CASES=50 ./run full
+expect_code 0
+for isa in baseline avx2 avx512 amx; do
+  expect_calls 1 "ctest .*isa=$isa\$"
+  expect_calls 4 "pantile-test-api .*isa=$isa rc=max_success=50 "
+  expect "^test with PANTILE_ISA=$isa +passed"
+done
+expect_calls 1 'ctest --preset asan'
+expect_calls 1 'ctest --preset tsan'
+for type in f64 f32 f16 bf16; do expect_calls 1 "conformance tests/data --dtype $type\$"; done
+expect '^format +passed'
+expect '^lint +passed'
+
+on_machine env PANTILE_CPUINFO="$home/without" RC_PARAMS=seed=7 FAIL=avx2 ./run full
+expect_code 1
+expect_calls 0 'isa=(avx512|amx)'
+expect_calls 4 'pantile-test-cpu-amx .*isa=baseline rc=seed=7 max_success=20000 '
+expect '^test with PANTILE_ISA=avx2 +FAILED'
+expect '^test with PANTILE_ISA=baseline +passed'
+
+on_machine env PANTILE_CASES=many ./run full
+expect_code 2
+
+# The gate, on the same processors: ctest's closing lines are there, and AMX has its stage.
+on_machine env PANTILE_CPUINFO="$home/with_amx" .ci/run
+expect_code 0
+expect '100% tests passed, 0 tests failed out of 7'
+expect_calls 1 'ctest .*isa=amx$'
+expect '^test with PANTILE_ISA=amx +passed'
+expect_calls 0 'pantile-test-api'
+on_machine env PANTILE_CPUINFO="$home/without" FAIL=baseline .ci/run
+expect_code 1
+expect_calls 0 'isa=(avx512|amx)$'
+
+exit $((faults > 0))
