@@ -1,6 +1,7 @@
 // Errors that coincide, and the error rule where rows are equal: wide enough for them, and no wider.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <type_traits>
 
 #include <gtest/gtest.h>
@@ -121,6 +122,47 @@ TEST(error_rule, holds_where_keys_are_equal) {
                           name(t) + (" repeated, seed " + std::to_string(seed)));
         }
     }
+}
+
+double total(const row_bounds& bounds) {
+    return std::accumulate(bounds.allowed.data.begin(), bounds.allowed.data.end(), 0.0);
+}
+
+/// Bounds are wider where rows are equal than where they differ in a number that meets only zeros, which changes nothing else.
+TEST(error_rule, is_wider_where_rows_are_equal) {
+    attention_case c = case_of(60, 60, 32);
+    auto equal = make_inputs(c, dtype::f32, data_kind::repeated_rows, 1);
+    for (tensor<double>* x : {&equal.q, &equal.k, &equal.v, &equal.dout}) {
+        x->for_each([&](index_t b, index_t h, index_t i, index_t e) {
+            if (e < 2) (*x)(b, h, i, e) = 0.0;
+        });
+    }
+    c.scale /= 64.0; // all keys weigh
+    const forward_bounds forward = bound_forward(c, equal, dtype::f32, dtype::f32);
+    const backward_bounds backward = bound_backward(c, equal, dtype::f32, dtype::f32);
+    const auto wider = [&](tensor<double> attention_inputs::*which, index_t place) {
+        attention_inputs in = equal; // but for that one
+        tensor<double>& x = in.*which;
+        for (index_t h = 0; h < x.extent[1]; ++h) {
+            for (index_t i = 0; i < x.extent[2]; ++i) x(0, h, i, place) = 1e-15 * static_cast<double>(1 + i + h * 100);
+        }
+        const forward_bounds f = bound_forward(c, in, dtype::f32, dtype::f32);
+        const backward_bounds g = bound_backward(c, in, dtype::f32, dtype::f32);
+        std::string names;
+        const auto compare = [&](const char* name, const row_bounds& one, const row_bounds& other) {
+            if (total(one) > total(other) * (1.0 + 1e-9)) names += name;
+        };
+        compare("out ", forward.out, f.out);
+        compare("lse ", forward.lse, f.lse);
+        compare("dq ", backward.dq, g.dq);
+        compare("dk ", backward.dk, g.dk);
+        compare("dv ", backward.dv, g.dv);
+        return names;
+    };
+    EXPECT_EQ(wider(&attention_inputs::k, 0), "out lse dq dk dv "); // dk and dv by what the forward call is off
+    EXPECT_EQ(wider(&attention_inputs::v, 0), "dq ");
+    EXPECT_EQ(wider(&attention_inputs::q, 1), "dk dv ");
+    EXPECT_EQ(wider(&attention_inputs::dout, 1), "dk ");
 }
 
 /// The rows of the log-sum-exp moved by `error`: how many does the rule refuse?
