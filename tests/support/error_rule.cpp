@@ -88,6 +88,27 @@ dense sum_noise(index_t n, const dense& sums, const dense& squares) {
     return 2.0 * (static_cast<double>(n) * (sums.array().square() / 3.0 + squares.array() / 2.0)).sqrt();
 }
 
+/// How many different numbers, but for their signs, each row has; 0 is none, since adding it rounds nothing.
+vector distinct_numbers(const dense& m) {
+    vector counts(m.rows());
+    for (index_t i = 0; i < m.rows(); ++i) {
+        std::vector<double> sizes;
+        for (index_t x = 0; x < m.cols(); ++x) sizes.push_back(std::abs(m(i, x)));
+        std::sort(sizes.begin(), sizes.end());
+        const auto last = std::unique(sizes.begin(), sizes.end());
+        counts(i) = static_cast<double>(last - sizes.begin()) - (sizes.empty() || sizes[0] != 0.0 ? 0.0 : 1.0);
+    }
+    return counts;
+}
+
+/// By how much the rounding of the sums a·bᵀ exceeds that of different products, where products repeat: steps that add the
+/// same number are off by the same, as long as the sum stays in one binade.
+dense repetition(const dense& a, const dense& b) {
+    const auto n = static_cast<double>(a.cols());
+    const dense different = (distinct_numbers(a) * distinct_numbers(b).transpose()).cwiseMax(1.0);
+    return (n / different.array()).sqrt().min(std::sqrt(n) / 3.0).max(1.0);
+}
+
 // Sums over keys and rows start anew in each tile: beyond this length they lose no more digits.
 constexpr index_t longest_sum = 128;
 
@@ -119,7 +140,8 @@ head_scales scales_of(const attention_case& c, const attention_inputs& in, index
     r.x = r.s.logit.unaryExpr([](double x) { return std::isfinite(x) ? x : 0.0; });
     const dense scores = c.scale * (r.q * r.k.transpose()).eval();
     const dense squares = c.scale * c.scale * (squared(r.q) * squared(r.k).transpose()).eval();
-    r.rho = sum_noise(c.head_dim, scores, squares).array() + 2.0 * scores.array().abs() + 2.0 * r.x.array().abs() + 4.0;
+    const dense sums = sum_noise(c.head_dim, scores, squares).cwiseProduct(repetition(r.q, r.k));
+    r.rho = sums.array() + 2.0 * scores.array().abs() + 2.0 * r.x.array().abs() + 4.0;
     const auto cuts = static_cast<double>(core::ceil_div(c.head_dim, cut_off_step));
     r.cut_off = 0.5 * cuts * (scores.array().abs() + squares.array().sqrt());
     return r;
@@ -299,8 +321,8 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
             // dS's own rounding: of P, and of dO·V.
             const dense dp_squares = squared(dout) * squared(w.v).transpose();
             const dense by_p = ds.cwiseProduct(w.rho);
-            const dense by_dp = p_slope.cwiseProduct(
-                sum_noise(c.value_dim, dp, dp_squares.cwiseProduct(squared(w.s.weight))) + 2.0 * dp.cwiseAbs());
+            const dense dp_sums = sum_noise(c.value_dim, dp, dp_squares.cwiseProduct(squared(w.s.weight)));
+            const dense by_dp = p_slope.cwiseProduct(dp_sums.cwiseProduct(repetition(dout, w.v)) + 2.0 * dp.cwiseAbs());
             const dense ds_noise = by_p.cwiseAbs() + by_dp;
             const dense weighted_by_p = weighted.cwiseProduct(w.rho);
             // A row's error of lse and of delta is common to the row: it scales dQ, and adds up by size in dK and dV.
