@@ -61,6 +61,53 @@ TEST(forward, adds_equal_products_in_short_chains) {
     }
 }
 
+/// Equal keys: their scores are off by the same rounding, which does not average out over a row.
+TEST(forward, is_the_answer_where_keys_are_equal) {
+    for (const isa set : available_isas()) {
+        for (const dtype t : {dtype::f32, dtype::f64}) {
+            for (std::uint64_t seed = 0; seed < 12; ++seed) {
+                attention_case c;
+                c.q_heads = 2;
+                c.q_len = 3 + static_cast<index_t>(seed % 2) * 40; // the path for few rows, and that for many
+                c.k_len = 64 + 30 * static_cast<index_t>(seed);
+                c.head_dim = 148;
+                c.value_dim = 3;
+                c.scale = 1.0 / std::sqrt(148.0);
+                call_style s;
+                s.type = t;
+                s.set = set;
+                s.k = layout::broadcast_length;
+                const call_results r = call_attention(c, make_inputs(c, t, data_kind::large_logits, seed), s, false);
+                const verdict v = within(r.out, r.lse, bound_forward(c, r.inputs, t, t, r.rounding));
+                EXPECT_TRUE(v.ok) << name(set) << ' ' << name(t) << ", seed " << seed << ": " << v.text;
+            }
+        }
+    }
+}
+
+/// Equal products within a score: the roundings of its partial sums have one sign, as long as these stay in one binade.
+TEST(forward, is_the_answer_where_products_are_equal) {
+    for (const isa set : available_isas()) {
+        for (std::uint64_t seed = 0; seed < 40; ++seed) {
+            attention_case c;
+            c.q_heads = 2;
+            c.q_len = 12;
+            c.k_len = 1 + 7 * static_cast<index_t>(seed);
+            c.head_dim = 200;
+            c.value_dim = 3;
+            c.scale = 1.0 / std::sqrt(200.0);
+            attention_inputs in = make_inputs(c, dtype::f32, data_kind::large_logits, seed);
+            in.q.for_each([&](index_t b, index_t h, index_t i, index_t x) { in.q(b, h, i, x) = in.q(b, h, i, 0); });
+            in.k.for_each([&](index_t b, index_t h, index_t j, index_t x) { in.k(b, h, j, x) = in.k(b, h, 0, 0); });
+            call_style s;
+            s.set = set;
+            const call_results r = call_attention(c, in, s, false);
+            const verdict v = within(r.out, r.lse, bound_forward(c, r.inputs, s.type, s.type, r.rounding));
+            EXPECT_TRUE(v.ok) << name(set) << ", seed " << seed << ": " << v.text;
+        }
+    }
+}
+
 /// Every head dim has its own tails: all of them up to 130, and some beyond.
 TEST(forward, serves_every_head_dim) {
     for (const dtype t : {dtype::f32, dtype::bf16}) {

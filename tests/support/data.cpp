@@ -1,5 +1,6 @@
 #include <support/data.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 namespace pantile::test {
@@ -14,6 +15,8 @@ const char* name(data_kind k) {
         return "large_logits";
     case data_kind::constant_rows:
         return "constant_rows";
+    case data_kind::repeated_rows:
+        return "repeated_rows";
     case data_kind::growing_maxima:
         return "growing_maxima";
     case data_kind::falling_maxima:
@@ -63,6 +66,17 @@ void fill(tensor<double>& t, random_source& r, data_kind kind) {
     }
 }
 
+/// Every row becomes one of the first three.
+void repeat_rows(tensor<double>& t, random_source& r) {
+    for (index_t b = 0; b < t.extent[0]; ++b) {
+        for (index_t h = 0; h < t.extent[1]; ++h) {
+            for (index_t i = 3; i < t.extent[2]; ++i) {
+                std::copy_n(t.row(b, h, static_cast<index_t>(3.0 * r.uniform())), t.extent[3], t.row(b, h, i));
+            }
+        }
+    }
+}
+
 } // namespace
 
 attention_inputs make_inputs(const attention_case& c, dtype t, data_kind kind, std::uint64_t seed) {
@@ -74,10 +88,13 @@ attention_inputs make_inputs(const attention_case& c, dtype t, data_kind kind, s
     const double d = std::max<double>(static_cast<double>(c.head_dim), 1.0);
     const double scale = std::abs(c.scale) > 0.0 ? std::abs(c.scale) : 1.0;
     switch (kind) {
-    case data_kind::large_logits: { // logits of about 300, whatever the scale
+    case data_kind::large_logits:
+    case data_kind::repeated_rows: { // logits of about 300, whatever the scale
         const double factor = std::sqrt(300.0 / (scale * std::sqrt(d)));
         for (double& x : in.q.data) x *= factor;
         for (double& x : in.k.data) x *= factor;
+        if (kind == data_kind::large_logits) break;
+        for (tensor<double>* x : {&in.q, &in.k, &in.v, &in.dout}) repeat_rows(*x, r);
         break;
     }
     case data_kind::constant_rows:

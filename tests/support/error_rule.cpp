@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include <support/coincidence.hpp>
 #include <support/formula_head.hpp>
 
 namespace pantile::test {
@@ -87,6 +88,27 @@ dense sum_noise(index_t n, const dense& sums, const dense& squares) {
     return 2.0 * (static_cast<double>(n) * (sums.array().square() / 3.0 + squares.array() / 2.0)).sqrt();
 }
 
+/// How many different numbers, but for their signs, each row has; 0 is none, since adding it rounds nothing.
+vector distinct_numbers(const dense& m) {
+    vector counts(m.rows());
+    for (index_t i = 0; i < m.rows(); ++i) {
+        std::vector<double> sizes;
+        for (index_t x = 0; x < m.cols(); ++x) sizes.push_back(std::abs(m(i, x)));
+        std::sort(sizes.begin(), sizes.end());
+        const auto last = std::unique(sizes.begin(), sizes.end());
+        counts(i) = static_cast<double>(last - sizes.begin()) - (sizes.empty() || sizes[0] != 0.0 ? 0.0 : 1.0);
+    }
+    return counts;
+}
+
+/// By how much the rounding of the sums a·bᵀ exceeds that of different products, where products repeat: steps that add the
+/// same number are off by the same, as long as the sum stays in one binade.
+dense repetition(const dense& a, const dense& b) {
+    const auto n = static_cast<double>(a.cols());
+    const dense different = (distinct_numbers(a) * distinct_numbers(b).transpose()).cwiseMax(1.0);
+    return (n / different.array()).sqrt().min(std::sqrt(n) / 3.0).max(1.0);
+}
+
 // Sums over keys and rows start anew in each tile: beyond this length they lose no more digits.
 constexpr index_t longest_sum = 128;
 
@@ -94,12 +116,18 @@ constexpr index_t longest_sum = 128;
 struct head_scales {
     dense q, k, v;
     head_softmax<double> s;
-    dense x;       ///< logits, hidden pairs 0
-    dense rho;     ///< relative error of each probability, in u
-    dense cut_off; ///< what sums that are cut off take from each logit on average, in u
+    std::vector<family> keys; ///< whose scores have the same error, in every row
+    dense x;                  ///< logits, hidden pairs 0
+    dense rho;                ///< relative error of each probability, in u
+    dense cut_off;            ///< what sums that are cut off take from each logit on average, in u
 };
 
 dense squared(const dense& m) { return m.cwiseProduct(m); }
+
+/// The sum of squares of what errors · factors may be off by, element by element.
+dense error_squares(const dense& errors, const dense& factors, const std::vector<family>& families) {
+    return squared(errors) * squared(factors) + beyond_independent(errors, factors, families);
+}
 
 head_scales scales_of(const attention_case& c, const attention_inputs& in, index_t b, index_t h) {
     const index_t g = h / (c.q_heads / c.kv_heads);
@@ -108,14 +136,26 @@ head_scales scales_of(const attention_case& c, const attention_inputs& in, index
     r.k = head<double>(in.k, b, g);
     r.v = head<double>(in.v, b, g);
     r.s = softmax_of<double>(c, r.q, r.k, b, h);
+    r.keys = families_of(r.k);
     r.x = r.s.logit.unaryExpr([](double x) { return std::isfinite(x) ? x : 0.0; });
     const dense scores = c.scale * (r.q * r.k.transpose()).eval();
     const dense squares = c.scale * c.scale * (squared(r.q) * squared(r.k).transpose()).eval();
-    r.rho = sum_noise(c.head_dim, scores, squares).array() + 2.0 * scores.array().abs() + 2.0 * r.x.array().abs() + 4.0;
+    const dense sums = sum_noise(c.head_dim, scores, squares).cwiseProduct(repetition(r.q, r.k));
+    r.rho = sums.array() + 2.0 * scores.array().abs() + 2.0 * r.x.array().abs() + 4.0;
     const auto cuts = static_cast<double>(core::ceil_div(c.head_dim, cut_off_step));
     r.cut_off = 0.5 * cuts * (scores.array().abs() + squares.array().sqrt());
     return r;
 }
+
+/// What the errors of a kv head's rows are in dS and in the weighted P, one row a query.
+struct row_errors {
+    dense q, dout;
+    dense by_p, by_dp;   ///< of dS, from P and from dO·V
+    dense weighted_by_p; ///< of the weighted P
+    row_errors(index_t rows, const attention_case& c)
+        : q(rows, c.head_dim), dout(rows, c.value_dim), by_p(rows, c.k_len), by_dp(rows, c.k_len),
+          weighted_by_p(rows, c.k_len) {}
+};
 
 double largest(const tensor<double>& a, const tensor<double>& b, index_t batch, index_t h, index_t i) {
     double error = 0.0;
@@ -176,25 +216,31 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
                 const vector weight = w.s.weight.row(i).transpose();
                 const index_t n = std::min(c.k_len, longest_sum);
                 const double sum_rounding = sum_noise(n, p_row.sum(), p_row.squaredNorm());
+                const dense values = weight.asDiagonal() * w.v;
+                dense levers = values;
+                for (index_t e = 0; e < c.value_dim; ++e) levers.col(e).array() -= r.out.expected(b, h, i, e);
+                const dense logits = error_squares(p_rho.transpose(), levers, w.keys);
+                const dense products = squared(p_row).transpose() * squared(values);
+                const dense p_squares = error_squares(p_row.transpose(), values, w.keys);
+                const dense drifts = p_x.transpose() * levers;
                 double noise = 0.0;
                 double drift = 0.0;
                 for (index_t e = 0; e < c.value_dim; ++e) {
                     const double o = r.out.expected(b, h, i, e);
-                    const vector v = w.v.col(e).cwiseProduct(weight);
-                    const vector lever = v.array() - o;
-                    const double squares = p_row.cwiseProduct(v).squaredNorm();
-                    noise = std::max(noise, p_rho.cwiseProduct(lever).norm() + std::abs(o) * sum_rounding +
-                                                sum_noise(n, o, squares) + 2.5 * u_p / u * std::sqrt(squares));
-                    drift = std::max(drift, std::abs(p_x.dot(lever)));
+                    noise = std::max(noise, std::sqrt(logits(0, e)) + std::abs(o) * sum_rounding +
+                                                sum_noise(n, o, products(0, e)) +
+                                                2.5 * u_p / u * std::sqrt(p_squares(0, e)));
+                    drift = std::max(drift, std::abs(drifts(0, e)));
                 }
+                const double lse_noise =
+                    std::sqrt(error_squares(p_rho.transpose(), dense::Ones(c.k_len, 1), w.keys)(0, 0)) + sum_rounding;
                 const double lse = r.lse.expected(b, h, i);
                 const double lse_size = std::isfinite(lse) ? std::abs(lse) : 0.0;
                 const double cut_off = sums == score_sums::cut_off ? w.s.p.row(i).dot(w.cut_off.row(i)) : 0.0;
                 r.out.allowed(b, h, i) = 2.0 * largest(plain_out, r.out.expected, b, h, i) + 4.0 * u_out * max_v +
                                          u * (noise + 2.0 * drift) + underflow * (1.0 + max_v) + 2.0 * smallest(out);
-                r.lse.allowed(b, h, i) =
-                    2.0 * largest(plain_lse, r.lse.expected, b, h, i) +
-                    u * (4.0 * (1.0 + lse_size) + p_rho.norm() + sum_rounding + 2.0 * std::abs(p_x.sum()) + cut_off);
+                r.lse.allowed(b, h, i) = 2.0 * largest(plain_lse, r.lse.expected, b, h, i) +
+                                         u * (4.0 * (1.0 + lse_size) + lse_noise + 2.0 * std::abs(p_x.sum()) + cut_off);
             }
         }
     }
@@ -242,9 +288,11 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
             for (index_t x = 0; x < to.extent[3]; ++x) to(b, h, i, x) += m(i, x);
     };
     double lever = 0.0; // what one probability can be multiplied by on its way into a gradient
+    const index_t group = c.kv_heads > 0 ? c.q_heads / c.kv_heads : 0;
     for (index_t b = 0; b < c.batch; ++b) {
+        row_errors rows(group * c.q_len, c); // of all query heads of a kv head: dK and dV add them up
         for (index_t h = 0; h < c.q_heads; ++h) {
-            const index_t g = h / (c.q_heads / c.kv_heads);
+            const index_t g = h / group;
             const head_scales w = scales_of(c, in, b, h);
             const dense dout = head<double>(in.dout, b, h);
             const dense weighted = w.s.p.cwiseProduct(w.s.weight);
@@ -272,16 +320,19 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
 
             // dS's own rounding: of P, and of dO·V.
             const dense dp_squares = squared(dout) * squared(w.v).transpose();
-            const dense ds_noise =
-                ds.cwiseAbs().cwiseProduct(w.rho) +
-                p_slope.cwiseProduct(sum_noise(c.value_dim, dp, dp_squares.cwiseProduct(squared(w.s.weight))) +
-                                     2.0 * dp.cwiseAbs());
+            const dense by_p = ds.cwiseProduct(w.rho);
+            const dense dp_sums = sum_noise(c.value_dim, dp, dp_squares.cwiseProduct(squared(w.s.weight)));
+            const dense by_dp = p_slope.cwiseProduct(dp_sums.cwiseProduct(repetition(dout, w.v)) + 2.0 * dp.cwiseAbs());
+            const dense ds_noise = by_p.cwiseAbs() + by_dp;
+            const dense weighted_by_p = weighted.cwiseProduct(w.rho);
             // A row's error of lse and of delta is common to the row: it scales dQ, and adds up by size in dK and dV.
             const dense x_ds = 2.0 * w.x.cwiseProduct(ds);
             const dense by_row = lse_error.asDiagonal() * ds.cwiseAbs() + delta_error.asDiagonal() * p_slope;
             const index_t n_k = std::min(c.k_len, longest_sum);
             const index_t n_q = std::min(c.q_len, longest_sum);
-            add(noise_q, b, h, squared(ds_noise) * squared(w.k));
+            add(noise_q, b, h,
+                squared(ds_noise) * squared(w.k) + beyond_independent(by_p, w.k, w.keys) +
+                    beyond_independent(by_dp, w.k, families_of(w.v)));
             add(drift_q, b, h,
                 (x_ds * w.k).cwiseAbs() + lse_error.asDiagonal() * (ds * w.k).cwiseAbs() +
                     delta_error.asDiagonal() * (p_slope * w.k).cwiseAbs() +
@@ -290,11 +341,23 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
             add(drift_k, b, g,
                 (x_ds.transpose() * w.q).cwiseAbs() + by_row.transpose() * w.q.cwiseAbs() +
                     sum_noise(n_q, ds.transpose() * w.q, squared(ds).transpose() * squared(w.q)));
-            add(noise_v, b, g, squared(weighted.cwiseProduct(w.rho)).transpose() * squared(dout));
             add(drift_v, b, g,
                 2.0 * (w.x.cwiseProduct(weighted).transpose() * dout).cwiseAbs() +
                     (lse_error.asDiagonal() * weighted.cwiseAbs()).transpose() * dout.cwiseAbs() +
                     sum_noise(n_q, weighted.transpose() * dout, squared(weighted).transpose() * squared(dout)));
+
+            const index_t first = h % group * c.q_len;
+            rows.q.middleRows(first, c.q_len) = w.q;
+            rows.dout.middleRows(first, c.q_len) = dout;
+            rows.by_p.middleRows(first, c.q_len) = by_p;
+            rows.by_dp.middleRows(first, c.q_len) = by_dp;
+            rows.weighted_by_p.middleRows(first, c.q_len) = weighted_by_p;
+            if ((h + 1) % group != 0) continue; // another of this kv head's query heads follows
+            const auto equal_q = families_of(rows.q);
+            add(noise_k, b, g,
+                beyond_independent(rows.by_p.transpose(), rows.q, equal_q) +
+                    beyond_independent(rows.by_dp.transpose(), rows.q, families_of(rows.dout)));
+            add(noise_v, b, g, error_squares(rows.weighted_by_p.transpose(), rows.dout, equal_q));
         }
     }
 
