@@ -3,6 +3,7 @@
 #include "status.hpp"
 
 #include <pantile/core/check.hpp>
+#include <pantile/core/float_environment.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -259,6 +260,7 @@ void run(const prepared& call, const device_options& options, element type, cuda
 template <class T, class Out>
 void forward(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,
              const device_row_view<computed<T>>* lse, cudaStream_t stream, const device_options& options) {
+    const core::float_environment standard; // in which the scale is split
     core::argument outputs[2] = {core::describe("out", out), {}};
     if (lse != nullptr) outputs[1] = core::describe("lse", *lse);
     prepared call = prepare(q, k, v, options, std::span(outputs, lse != nullptr ? 2U : 1U));
@@ -278,6 +280,7 @@ void forward(device_view<const T> q, device_view<const T> k, device_view<const T
 template <class T>
 void forward_partial(device_view<const T> q, device_view<const T> k, device_view<const T> v,
                      const device_partial_view<computed<T>>& part, cudaStream_t stream, const device_options& options) {
+    const core::float_environment standard;
     const core::argument outputs[3] = {core::describe("part.out", part.out), core::describe("part.max", part.max),
                                        core::describe("part.sum", part.sum)};
     prepared call = prepare(q, k, v, options, outputs);
@@ -375,6 +378,7 @@ void finish_part(const device_partial_view<const T>& part, const device_view<T>&
 template <class T>
 device_explanation explain(device_view<const T> q, device_view<const T> k, device_view<const T> v,
                            const device_options& options) {
+    const core::float_environment standard;
     const prepared call = prepare(q, k, v, options);
     const kernel& chosen = *call.plan.chosen;
     core::problem p = call.arguments.shape;

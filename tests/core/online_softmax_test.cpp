@@ -198,34 +198,5 @@ TEST(online_softmax, rows_without_keys_stay_clean) {
     EXPECT_EQ(fb, 0.0);
 }
 
-/// A row that saw keys, none of whose logits is above minus infinity, is not one that saw none: it ends as NaN, through any
-/// merge, unless another part has a finite logit.
-TEST(online_softmax, overflow_is_not_hidden) {
-    const softmax::state none = softmax::start();
-    const softmax::state overflow = mark_overflow(none, true);
-    const softmax::state seen{3.0, 2.0};
-    EXPECT_EQ(mark_overflow(none, false).sum, 0.0);
-    EXPECT_EQ(mark_overflow(seen, true).sum, 2.0);
-    EXPECT_TRUE(std::isnan(finish_factor(overflow)));
-    EXPECT_TRUE(std::isnan(finish_lse(overflow)));
-    const auto merged = [](const softmax::state& a, const softmax::state& b) {
-        double factor_a = 0.0;
-        double factor_b = 0.0;
-        return softmax::merge(a, b, factor_a, factor_b);
-    };
-    for (const auto& s : {merged(overflow, none), merged(none, overflow), merged(overflow, overflow)}) {
-        EXPECT_TRUE(std::isnan(finish_factor(s)));
-        EXPECT_TRUE(std::isnan(finish_lse(s)));
-    }
-    for (const auto& s : {merged(overflow, seen), merged(seen, overflow), merged(seen, none)}) {
-        EXPECT_EQ(finish_factor(s), 0.5);
-        EXPECT_EQ(finish_lse(s), finish_lse(seen));
-    }
-    EXPECT_EQ(finish_factor(merged(none, none)), 0.0);
-    const softmax::state poisoned{std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN()};
-    EXPECT_TRUE(std::isnan(finish_lse(merged(none, poisoned))));
-    EXPECT_TRUE(std::isnan(finish_lse(merged(poisoned, none))));
-}
-
 } // namespace
 } // namespace pantile::core

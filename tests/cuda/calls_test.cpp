@@ -2,6 +2,7 @@
 
 #include "judge.hpp"
 
+#include <cfenv>
 #include <thread>
 
 namespace pantile::test {
@@ -156,6 +157,26 @@ TEST(forward_offsets, beyond_two_to_the_31_elements) {
         }
     }
     for (auto* m : memory) cudaFree(m);
+}
+
+/// The host splits the scale; whichever way the caller has it round, the bits are the same.
+TEST(calls, rounding_of_the_caller_changes_nothing) {
+    PANTILE_NEEDS_DEVICE(80);
+    for (const dtype t : {dtype::f32, dtype::f64, dtype::bf16}) {
+        attention_case c = case_of(70, 130, 64, true);
+        c.scale = 0.1234567890123;
+        const attention_inputs in = make_inputs(c, t, data_kind::normal, 3);
+        const gpu_result usual = forward_on_gpu(c, in, t, t, {});
+        for (const int mode : {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO}) {
+            std::fesetround(mode);
+            const gpu_result other = forward_on_gpu(c, in, t, t, {});
+            const int kept = std::fegetround();
+            std::fesetround(FE_TONEAREST);
+            EXPECT_EQ(kept, mode);
+            EXPECT_EQ(other.out.data, usual.out.data);
+            EXPECT_EQ(other.lse.data, usual.lse.data);
+        }
+    }
 }
 
 } // namespace
