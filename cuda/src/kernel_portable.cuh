@@ -79,6 +79,7 @@ class portable_machine {
         active_ = position(tile::first_row()) < work_.rows.end;
         load_queries();
         ptx::copy_async_commit();
+        if constexpr (!scales_scores) multiply_queries(); // in the loop it would cost registers that are not there
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {
 #pragma unroll
@@ -120,9 +121,6 @@ class portable_machine {
     __device__ __forceinline__ void score(const tile_run::tile& t, Tag) {
         ptx::copy_async_wait<1>(); // Q and K have come, V may be under way
         __syncthreads();
-        if constexpr (!scales_scores) {
-            if (t.index == work_.run.begin) multiply_queries();
-        }
 #pragma unroll
         for (int m = 0; m < blocks; ++m) { // before the return: P of the tile before must not stay alive in registers
 #pragma unroll
@@ -241,10 +239,12 @@ class portable_machine {
         }
     }
 
-    /// Q has come, to all: its part of the scale joins it.
+    /// Awaits Q; its part of the scale joins it.
     __device__ __forceinline__ void multiply_queries() {
         const auto factor = static_cast<V>(a_.scale.query);
         if (factor == V(1)) return;
+        ptx::copy_async_wait<0>();
+        __syncthreads();
         multiply_shared<tile::q_bytes, tile::threads>(tiles_, factor);
         __syncthreads();
     }

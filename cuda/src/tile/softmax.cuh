@@ -92,26 +92,9 @@ __device__ __forceinline__ void hide(V (&s)[n], const column_limits (&limits)[2]
 }
 
 /// A reference is a product of `scale` and a score that was rounded to 24 bits; the exact one may exceed it by half a unit of
-/// its last place, and from 2^31 on 2^(that) is not finite. So from here on products are rounded before the subtraction.
+/// its last place, and from 2^31 on 2^(that) is not finite. So from here on, a rare path, products are rounded before the
+/// subtraction.
 inline constexpr float large_reference = 0x1p20F;
-
-/// The rare path of fold: turns scores of a row with a large reference into (rounded exponent - reference) / scale, to which
-/// the reference is 0.
-template <int n>
-__device__ __forceinline__ void subtract_large_references(float (&s)[n], float (&reference)[2], float scale) {
-    const bool large = fmaxf(fabsf(reference[0]), fabsf(reference[1])) >= large_reference;
-    if (__builtin_expect(static_cast<long>(!__any_sync(0xffffffffU, large)), 1)) return;
-    const float inverse = 1.0F / scale;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-        if (fabsf(reference[r]) < large_reference) continue;
-#pragma unroll
-        for (int i = 0; i < n; ++i) {
-            if (i / 2 % 2 == r) s[i] = (__fmul_rn(s[i], scale) - reference[r]) * inverse;
-        }
-        reference[r] = 0.0F;
-    }
-}
 
 /// The two rows' state after a score tile, and what the tile leaves behind: s becomes 2^(logit - max), factor what the
 /// rows' earlier O must be multiplied by. The sums cover this thread's columns only; reduce_rows joins them at the end.
@@ -129,12 +112,22 @@ __device__ __forceinline__ void fold(float (&s)[n], row_state<float> (&state)[2]
         factor[r] = row_softmax<float>::raise(state[r], top[r] * scale);
         reference[r] = row_softmax<float>::reference(state[r]);
     }
-    subtract_large_references(s, reference, scale);
     float sum[2] = {0.0F, 0.0F};
+    const bool large[2] = {fabsf(reference[0]) >= large_reference, fabsf(reference[1]) >= large_reference};
+    if (__builtin_expect(static_cast<long>(__any_sync(0xffffffffU, large[0] || large[1])), 0)) {
 #pragma unroll
-    for (int i = 0; i < n; ++i) {
-        s[i] = ops::exp2(fma(s[i], scale, -reference[i / 2 % 2]));
-        sum[i / 2 % 2] += s[i];
+        for (int i = 0; i < n; ++i) {
+            const int r = i / 2 % 2;
+            const float rounded = __fmul_rn(s[i], scale) - reference[r];
+            s[i] = ops::exp2(large[r] ? rounded : fma(s[i], scale, -reference[r]));
+            sum[r] += s[i];
+        }
+    } else {
+#pragma unroll
+        for (int i = 0; i < n; ++i) {
+            s[i] = ops::exp2(fma(s[i], scale, -reference[i / 2 % 2]));
+            sum[i / 2 % 2] += s[i];
+        }
     }
 #pragma unroll
     for (int r = 0; r < 2; ++r) state[r].sum = fma(state[r].sum, factor[r], sum[r]);
