@@ -68,7 +68,7 @@ void check_heads(const argument& q, const argument& k) {
 
 /// Kernels hold scale · log2(e) in the precision that they compute in.
 void check_scale(double scale, index_t element_bytes) {
-    if (!std::isfinite(scale)) refuse("options.scale is " + number(scale) + ": it must be finite");
+    if (!__builtin_isfinite(scale)) refuse("options.scale is " + number(scale) + ": it must be finite");
     const bool wide = element_bytes == 8;
     const double largest = wide ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
     if (std::abs(scale) * log2_e > largest) {

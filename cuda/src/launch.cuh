@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels.hpp"
+#include "shared_memory.hpp"
 #include "status.hpp"
 
 #include <string>
@@ -41,13 +42,21 @@ void start(void (*function)(Parameters...), const char* name, const launch_shape
     const auto checked = [name](cudaError_t status, const char* step) {
         if (status != cudaSuccess) check(status, (std::string(step) + " of the " + name + " kernel").c_str());
     };
-    checked(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shape.shared_bytes),
-            "shared memory");
+    const auto* const kernel = reinterpret_cast<const void*>(function);
     const void* pointers[] = {&arguments...};
-    checked(cudaLaunchKernel(reinterpret_cast<const void*>(function), shape.grid,
-                             dim3(static_cast<unsigned>(shape.threads)), const_cast<void**>(pointers),
-                             static_cast<std::size_t>(shape.shared_bytes), stream),
-            "launch");
+    const auto launch = [&] {
+        return cudaLaunchKernel(kernel, shape.grid, dim3(static_cast<unsigned>(shape.threads)),
+                                const_cast<void**>(pointers), static_cast<std::size_t>(shape.shared_bytes), stream);
+    };
+    checked(allow_shared_memory(kernel, shape.shared_bytes), "shared memory");
+    cudaError_t launched = launch();
+    if (launched == cudaErrorInvalidValue && needs_allowance(shape.shared_bytes)) {
+        // The device was reset, or the thread is in a context that is not the device's own.
+        checked(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shape.shared_bytes),
+                "shared memory");
+        launched = launch();
+    }
+    checked(launched, "launch");
 }
 
 } // namespace pantile::cuda

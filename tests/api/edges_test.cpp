@@ -172,6 +172,19 @@ TEST(edges, logits_beyond_the_type_show) {
                         ASSERT_TRUE(std::isnan(r.out(0, 0, i, 2))) << i;
                         ASSERT_TRUE(std::isnan(r.lse(0, 0, i))) << i;
                     }
+                    // The scores are small, the scale is not: only their product overflows.
+                    attention_case large = c;
+                    large.scale = size;
+                    const call_results again =
+                        call_attention(large,
+                                       constant_inputs(c, s.type, 4096.0 * 4096.0,
+                                                       sign * 4096.0 * 4096.0 * (s.type == dtype::f64 ? 1e150 : 1.0)),
+                                       split, false);
+                    EXPECT_EQ(again.out(0, 0, 0, 2), 0.0);
+                    for (index_t i = 1; i < c.q_len; ++i) {
+                        ASSERT_TRUE(std::isnan(again.out(0, 0, i, 2))) << i;
+                        ASSERT_TRUE(std::isnan(again.lse(0, 0, i))) << i;
+                    }
                 }
             }
         }

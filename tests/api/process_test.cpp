@@ -5,7 +5,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -280,6 +282,57 @@ TEST_F(process, goes_on_with_fewer_threads_where_threads_are_limited) {
                     }),
                     testing::ExitedWithCode(0), "");
     }
+}
+
+/// An alternate signal stack that is large enough without AMX, and too small once a process may use its registers.
+bool set_small_signal_stack() {
+    static std::byte memory[8192];
+    stack_t stack{};
+    stack.ss_sp = memory;
+    stack.ss_size = sizeof memory;
+    return sigaltstack(&stack, nullptr) == 0;
+}
+
+/// 64 rows in bf16: the calls that AMX serves.
+explanation explain_bf16() {
+    const bfloat16 x(0.0F);
+    const auto t = strided(&x, {1, 1, 64, 32}, {0, 0, 0, 0});
+    return explain(t, t, t);
+}
+
+bool processor_has_amx() {
+    std::ifstream cpuinfo("/proc/cpuinfo");
+    const std::string text{std::istreambuf_iterator<char>(cpuinfo), {}};
+    return text.find(" amx_bf16") != std::string::npos && text.find(" avx512_bf16") != std::string::npos;
+}
+
+/// AMX is asked for by calls that want it, and by no others: a process that makes none keeps its small stacks.
+TEST_F(process, may_have_a_small_signal_stack_beside_calls_without_amx) {
+    EXPECT_EXIT(
+        {
+            unsetenv("PANTILE_ISA");
+            some_calls calls;
+            calls.expect();
+            call_style s;
+            s.type = dtype::bf16;
+            const call_results few_rows = call_attention(calls.splits, calls.splits_in, s, true);
+            _exit(few_rows.out.data.empty() || !set_small_signal_stack() ? wrong : 0);
+        },
+        testing::ExitedWithCode(0), "");
+}
+
+/// Where such a stack was there first, the system refuses AMX; explain says so.
+TEST_F(process, is_told_why_amx_is_not_used) {
+    const bool amx = processor_has_amx();
+    const auto explain_beside_a_small_stack = [amx] {
+        unsetenv("PANTILE_ISA");
+        if (!set_small_signal_stack()) _exit(wrong);
+        const explanation e = explain_bf16();
+        const bool told = e.isa == "avx512" && e.note.find("amx is not used") != std::string::npos &&
+                          to_string(e).find(e.note) != std::string::npos;
+        _exit((amx ? told : e.note.empty()) ? 0 : wrong);
+    };
+    EXPECT_EXIT(explain_beside_a_small_stack(), testing::ExitedWithCode(0), "");
 }
 
 } // namespace

@@ -151,6 +151,12 @@ TEST(online_softmax, overflow_and_nan_outlive_a_merge) {
         EXPECT_TRUE(std::isnan(lse(other, all_nan)));
     }
     EXPECT_TRUE(std::isnan(lse(usual, all_nan)));
+    // A logit above the range, whose own weight was lost against an infinite reference.
+    const state above{infinity, 0.0};
+    EXPECT_TRUE(std::isnan(finish_lse(above)));
+    EXPECT_TRUE(std::isnan(finish_factor(above)));
+    EXPECT_TRUE(std::isnan(lse(above, usual)));
+    EXPECT_TRUE(std::isnan(lse(none, above)));
 }
 
 TEST(online_softmax, merge_commutes_bit_by_bit) {

@@ -5,6 +5,7 @@
 
 #include <pantile/cuda.hpp>
 
+#include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
@@ -261,6 +262,26 @@ TEST(errors, a_stale_error_of_the_caller_stays_the_caller_s) {
     leave_an_error();
     EXPECT_NO_THROW(finish(device_partial_view<const float>(part(0)), tensor(3, 4), rows(4), nullptr));
     expect_it_is_left();
+}
+
+// A reset device has forgotten what kernels were allowed; the next call sees to it. In a process of its own: the reset takes
+// everybody's memory.
+TEST(errors_death, calls_go_on_after_a_reset_of_the_device) {
+    PANTILE_NEEDS_DEVICE(80);
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    const auto call_reset_and_call = [] {
+        for (int turn = 0; turn < 2; ++turn) {
+            {
+                const on_gpu<bfloat16> memory(std::vector<bfloat16>(4 * 16384));
+                const auto tensor = [&](int n) { return on_device(bhsd(memory.data() + n * 16384, 1, 1, 128, 128)); };
+                attention(device_view<const bfloat16>(tensor(0)), tensor(1), tensor(2), tensor(3), nullptr);
+                if (cudaDeviceSynchronize() != cudaSuccess) std::exit(1);
+            }
+            if (cudaDeviceReset() != cudaSuccess) std::exit(2);
+        }
+        std::exit(0);
+    };
+    EXPECT_EXIT(call_reset_and_call(), testing::ExitedWithCode(0), "");
 }
 
 TEST(errors, a_failure_of_ours_is_told_with_the_runtime_s_words) {

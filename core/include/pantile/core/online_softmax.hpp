@@ -92,19 +92,21 @@ PANTILE_FN softmax_state<T> mark_overflow(const softmax_state<T>& s, bool sees_a
     const bool unmarked = s.max == scalar_ops<T>::lowest() && s.sum == T(0);
     return unmarked && sees_a_key ? softmax_state<T>{s.max, T(1)} : s;
 }
+/// Has the row no answer in T: all its logits below the type's range, or one above it? (Beside an infinite reference a finite
+/// score times its scale is minus infinity, so that the sum of the latter may be 0.)
 template <class T>
 PANTILE_FN bool overflowed(const softmax_state<T>& s) {
-    return s.max == scalar_ops<T>::lowest() && s.sum != T(0);
+    return s.max == -scalar_ops<T>::lowest() || (s.max == scalar_ops<T>::lowest() && s.sum != T(0));
 }
 
-/// 1/sum: out = O · this. 0 for a row that saw no key, NaN for one whose logits all overflowed.
+/// 1/sum: out = O · this. 0 for a row that saw no key, NaN for one that overflowed.
 template <class T>
 PANTILE_FN T finish_factor(const softmax_state<T>& s) {
     if (overflowed(s)) return static_cast<T>(NAN);
     return s.sum == T(0) ? T(0) : T(1) / s.sum;
 }
 
-/// Natural log-sum-exp of the row; minus infinity if it saw no key, NaN if all its logits overflowed.
+/// Natural log-sum-exp of the row; minus infinity if it saw no key, NaN if it overflowed.
 template <class T>
 PANTILE_FN T finish_lse(const softmax_state<T>& s) {
     if (overflowed(s)) return static_cast<T>(NAN);
