@@ -164,9 +164,8 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
             } else {
                 std::memcpy(static_cast<void*>(row), zeros_, static_cast<std::size_t>(head_pad_) * sizeof(bfloat16));
             }
-            if (q_factor_ != 1.0F) multiply_row<V>(row, head_pad_, q_factor_);
         }
-        pack_column_pairs<V>(staging_, head_pad_, qt_ + r * head_pad_);
+        pack_column_pairs<V>(staging_, head_pad_, q_factor_, qt_ + r * head_pad_);
     }
 
     /// Every panel of the row tile against one key tile, matrix unit and vectors overlapping as drawn above.

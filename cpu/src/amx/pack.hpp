@@ -22,21 +22,20 @@ void copy_row(const matrix_ref& from, index_t row, index_t dim, bfloat16* to, in
     std::memset(static_cast<void*>(to + dim), 0, static_cast<std::size_t>(padded - dim) * sizeof(bfloat16));
 }
 
-/// A row of `dim` numbers times a power of two or 0. bf16 holds the products, but for subnormal ones, which the unit takes as
-/// zero: so nothing is rounded. `dim` is a multiple of 32.
-template <class V>
-void multiply_row(bfloat16* row, index_t dim, float factor) {
-    using words = xsimd::batch<std::uint32_t, typename V::arch_type>;
-    auto* pairs = reinterpret_cast<std::uint32_t*>(row);
-    for (index_t x = 0; x < dim / 2; x += static_cast<index_t>(words::size)) {
-        const words pair = words::load_unaligned(pairs + x);
+/// Pairs of bf16 in 32-bit units times a power of two or 0. bf16 holds the products, but for subnormal ones, which the unit
+/// takes as zero: so nothing is rounded.
+struct pairs_times {
+    float factor;
+    template <class V>
+    PANTILE_INLINE V operator()(const V& x, index_t) const {
+        using words = xsimd::batch<std::uint32_t, typename V::arch_type>;
+        const words pair = xsimd::bitwise_cast<words>(x);
         const V even = xsimd::bitwise_cast<V>(pair << 16) * V(factor);
         const V odd = xsimd::bitwise_cast<V>(pair & words(0xffff0000U)) * V(factor);
-        const words product =
-            (xsimd::bitwise_cast<words>(even) >> 16) | (xsimd::bitwise_cast<words>(odd) & words(0xffff0000U));
-        product.store_unaligned(pairs + x);
+        return xsimd::bitwise_cast<V>((xsimd::bitwise_cast<words>(even) >> 16) |
+                                      (xsimd::bitwise_cast<words>(odd) & words(0xffff0000U)));
     }
-}
+};
 
 /// A row of `dim` numbers as row `place` of first operands: 32 numbers in each, a tile's 16 rows one after the other. `dim`
 /// is a multiple of 32.
@@ -46,12 +45,12 @@ PANTILE_INLINE inline void put_row(const bfloat16* row, index_t dim, index_t pla
     }
 }
 
-/// 16 rows of `dim` numbers, 32 at a time, become a second operand: to[pair of columns][row]{even, odd}. A transpose of
-/// 32-bit units. `dim` is a multiple of 32.
+/// 16 rows of `dim` numbers times a power of two or 0, 32 numbers at a time, become a second operand:
+/// to[pair of columns][row]{even, odd}. A transpose of 32-bit units. `dim` is a multiple of 32.
 template <class V>
-void pack_column_pairs(const bfloat16* rows, index_t dim, bfloat16* to) {
+void pack_column_pairs(const bfloat16* rows, index_t dim, float factor, bfloat16* to) {
     transpose_copy<V>(16, dim / 2, reinterpret_cast<const float*>(rows), dim / 2, reinterpret_cast<float*>(to), 16,
-                      unscaled{});
+                      pairs_times{factor});
 }
 
 /// 32 rows become a first operand, transposed: to[column][pair of rows]{even, odd}. Two rows are first interleaved into
