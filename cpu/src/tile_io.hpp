@@ -102,9 +102,10 @@ struct times {
     }
 };
 
-/// factor(number or vector) of `count` rows, stored over or added to a matrix of any strides and type.
+/// factor(number or vector) of `count` rows, stored over or added to a matrix of any strides and type. By value: a reference
+/// might lie where the rows are stored, and would be read again for each vector.
 template <class V, class Factor>
-void store_rows(const number_t<V>* from, index_t from_stride, index_t count, index_t dims, const Factor& factor,
+void store_rows(const number_t<V>* from, index_t from_stride, index_t count, index_t dims, Factor factor,
                 bool accumulate, const matrix_ref& to) {
     using T = number_t<V>;
     with_elements<T>(to.data, to.type, [&](auto* data) PANTILE_INLINE {
