@@ -59,6 +59,8 @@ std::byte* at_least(kept_block& block, index_t bytes) {
 
 } // namespace
 
+bool thread_is_ending() { return kept.ended; }
+
 workspace::workspace(std::span<std::byte> given, index_t threads, index_t bytes_a_thread, index_t shared_bytes,
                      const char* explained_by)
     : bytes_a_thread_(core::round_up(bytes_a_thread, scratch_alignment)) {

@@ -18,6 +18,9 @@ struct delete_scratch {
 };
 using scratch_block = std::unique_ptr<std::byte, delete_scratch>;
 
+/// Has the calling thread given back what it kept? It is ending then, or the process is, and OpenMP may have left it, too.
+[[nodiscard]] bool thread_is_ending();
+
 /// The pieces of one call's work memory: one a thread, and one that all threads share.
 class workspace {
   public:

@@ -15,6 +15,8 @@
 #include <sys/syscall.h>
 #endif
 
+#include "scratch.hpp"
+
 namespace pantile::cpu {
 namespace {
 
@@ -102,14 +104,14 @@ index_t try_threads(index_t count) {
 } // namespace
 
 index_t allowed_threads(index_t wanted) {
-    if (forked.load(std::memory_order_relaxed)) return 1;
+    if (forked.load(std::memory_order_relaxed) || thread_is_ending()) return 1;
     // Those of the machine: a thread that is bound to some of them may come first.
     static const index_t most = core::max(16, 4 * static_cast<index_t>(sysconf(_SC_NPROCESSORS_ONLN)));
     return core::min(wanted > 0 ? wanted : omp_get_max_threads(), most);
 }
 
 index_t startable_threads(index_t wanted) {
-    if (wanted <= 1 || !forks_are_watched() || forked.load(std::memory_order_relaxed)) return 1;
+    if (wanted <= 1 || thread_is_ending() || !forks_are_watched() || forked.load(std::memory_order_relaxed)) return 1;
     // OpenMP keeps a pool for each thread that opens parallel regions. Plain data: calls may come while a thread ends.
     struct tried_before {
         index_t wanted = 1;

@@ -70,7 +70,8 @@ std::vector<std::byte> scratch_of(index_t bytes, bool poisoned, std::byte*& begi
     return memory;
 }
 
-constexpr int watched = FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW;
+/// Not FE_DIVBYZERO: where sum == 0 ? 0 : 1 / sum becomes vector code, both sides are computed, of the problem's own sums.
+constexpr int watched = FE_INVALID | FE_OVERFLOW;
 
 /// Forward and backward on one thread, piece by piece, without the public page's floating-point environment around it.
 /// Returns the exceptions raised.
