@@ -70,8 +70,12 @@ std::vector<std::byte> scratch_of(index_t bytes, bool poisoned, std::byte*& begi
     return memory;
 }
 
-/// Not FE_DIVBYZERO: where sum == 0 ? 0 : 1 / sum becomes vector code, both sides are computed, of the problem's own sums.
+#if defined(__clang__)
+/// Where sum == 0 ? 0 : 1 / sum becomes vector code, clang computes both sides, of the problem's own sums.
 constexpr int watched = FE_INVALID | FE_OVERFLOW;
+#else
+constexpr int watched = FE_INVALID | FE_OVERFLOW | FE_DIVBYZERO;
+#endif
 
 /// Forward and backward on one thread, piece by piece, without the public page's floating-point environment around it.
 /// Returns the exceptions raised.
