@@ -7,8 +7,8 @@
 namespace pantile::cpu {
 
 /// `wanted` threads (0: what OpenMP would use), but no more than the processors have a use for: 4 a processor, or 16 where
-/// that is more. 1 on a thread that is ending, and in a process that was forked after a call on several threads: the threads of OpenMP's pool did not
-/// come along, and it would wait for them.
+/// that is more. 1 in a process that was forked after a call on several threads: the threads of OpenMP's pool did not
+/// come along, and it would wait for them. 1 on a thread that is ending, too: OpenMP may have left it already.
 [[nodiscard]] index_t allowed_threads(index_t wanted);
 
 /// Of `wanted` threads, including the caller, those that OpenMP can start here; it would end the process over one that it
