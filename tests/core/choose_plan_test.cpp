@@ -65,6 +65,54 @@ RC_GTEST_PROP(choose_plan, keeps_what_was_asked_for, ()) {
     RC_ASSERT(choose_plan(p, any_limits(), asked, 4) == asked);
 }
 
+/// What the rules give for a machine like a core with 1 MiB of L2, worked out by hand: panels of 16 rows, blocks of 8 keys.
+TEST(choose_plan, keeps_its_rules_to_the_number) {
+    machine_limits m;
+    m.row_quantum = 16;
+    m.key_quantum = 8;
+    m.max_row_tile = 256;
+    m.max_key_tile = 128;
+    m.far_bytes = 1 << 20;
+    problem p;
+    p.batch = 1;
+    p.q_heads = p.kv_heads = 1;
+    p.q_len = p.k_len = 1000;
+    p.head_dim = p.value_dim = 64;
+    // 512 bytes a row: 512 keys would fit into a quarter, 1024 rows into a half; the largest tiles stand. 1000 rows in 4
+    // tiles of 250, rounded up to panels.
+    EXPECT_EQ(choose_plan(p, m), (tile_plan{256, 128, 1}));
+    // 4 KiB a row: 64 keys fit into a quarter of 1 MiB, 128 rows into a half: 8 tiles of 125.
+    p.head_dim = p.value_dim = 512;
+    EXPECT_EQ(choose_plan(p, m), (tile_plan{128, 64, 1}));
+    // In fp64 half as many: 32 keys; 64 rows, in 16 tiles of 63.
+    m.element_bytes = 8;
+    EXPECT_EQ(choose_plan(p, m), (tile_plan{64, 32, 1}));
+    // 800 bytes a row: the largest tiles again, but there are fewer keys than that.
+    p.head_dim = p.value_dim = 50;
+    p.k_len = 21;
+    EXPECT_EQ(choose_plan(p, m), (tile_plan{256, 24, 1}));
+    // 4 workers on one head: at least 12 tiles, of 84 rows, in whole panels. With 4 heads: 4 tiles each are 16, enough.
+    EXPECT_EQ(choose_plan(p, m, {0, 0, 0}, 4).row_tile, 96);
+    p.q_heads = p.kv_heads = 3;
+    EXPECT_EQ(choose_plan(p, m, {0, 0, 0}, 4).row_tile, 256);
+    EXPECT_EQ(choose_plan(p, m, {0, 0, 0}, 5).row_tile, 208); // 15 tiles wanted, 5 a head of 200
+    // Splits: 5 rows packed from 5 heads are decoded, one split a 1000 keys, at most 6; 6 rows are not.
+    p.q_heads = 5;
+    p.kv_heads = 1;
+    p.q_len = 1;
+    p.k_len = 4999;
+    m.decode_rows = 5;
+    m.split_keys = 1000;
+    m.max_splits = 6;
+    EXPECT_EQ(choose_plan(p, m).key_splits, 4);
+    p.k_len = 999;
+    EXPECT_EQ(choose_plan(p, m).key_splits, 1);
+    p.k_len = 9000;
+    EXPECT_EQ(choose_plan(p, m).key_splits, 6);
+    p.q_heads = 6;
+    EXPECT_EQ(choose_plan(p, m).key_splits, 1);
+}
+
 /// The scratchpad's rule: what it chooses fits, and one row more does not.
 RC_GTEST_PROP(choose_plan, fills_a_scratchpad, ()) {
     const problem p = any_problem();

@@ -172,6 +172,30 @@ RC_GTEST_PROP(schedule, classify_agrees_with_every_pair, ()) {
     }
 }
 
+/// The ranges that walks search are those of the tiles that show something: no tile longer on either side.
+RC_GTEST_PROP(schedule, ranges_begin_and_end_with_a_tile_that_shows_something, ()) {
+    any_tiling t = make_tiling();
+    t.plan.map = {};
+    RC_PRE(t.plan.mask.left + t.plan.mask.right >= 0); // else nobody sees anything, and a range may have tiles to skip
+    const auto hull = [](index_t tiles, auto&& shows) {
+        span s{0, 0};
+        for (index_t n = 0; n < tiles; ++n) {
+            if (shows(n)) s = {s.empty() ? n : s.begin, n + 1};
+        }
+        return s;
+    };
+    for (index_t i = 0; i < t.plan.row_tiles(); ++i) {
+        const span seen = hull(t.plan.key_tiles(),
+                               [&](index_t j) { return look(t.plan, t.plan.rows(i), t.plan.keys(j)) != visit::skip; });
+        RC_ASSERT(seen == t.plan.key_range(i));
+    }
+    for (index_t j = 0; j < t.plan.key_tiles(); ++j) {
+        const span seen = hull(t.plan.row_tiles(),
+                               [&](index_t i) { return look(t.plan, t.plan.rows(i), t.plan.keys(j)) != visit::skip; });
+        RC_ASSERT(seen == t.plan.row_range(j));
+    }
+}
+
 /// A block map whose blocks agree with the tiles: skipping is exact there too.
 RC_GTEST_PROP(schedule, classify_is_exact_for_a_map_of_whole_tiles, ()) {
     any_tiling t = make_tiling();

@@ -13,12 +13,13 @@ A list is a TOML file beside this script, one a room. A fault is
                                                  and whole programs are tested. Left out: the list's [defaults]
     build = "cuda"                               in which build, if not in the list's default: see BUILDS below
     needs = "avx512"                             a flag of /proc/cpuinfo, or gpu: without it the fault cannot show itself here
+    compiler = true                              a static_assert notices: it must not compile
     equivalent = "why no test can notice"        a fault that changes nothing a caller could see. It must survive
 
 The faults are planted in copies of the tracked files, never in the working tree. What a fault touches is rebuilt, then its
 tests run; if they notice nothing, everything else is built and all of ctest runs. Verdicts:
 
-    noticed       a test that the fault names failed, crashed or hung
+    noticed       a test that the fault names failed, crashed or hung, or the compiler refused what it must refuse
     elsewhere     only a test that it does not name did: noticed, but its entry should name that test
     survived      no test failed
     equivalent    survived, as its entry says it must
@@ -54,7 +55,7 @@ BUILDS = {
     "cpu": ["-DPANTILE_CUDA=OFF"],
     "cuda": ["-DPANTILE_CUDA=ON"],
 }
-KEYS = {"name", "file", "old", "new", "tests", "build", "needs", "equivalent"}
+KEYS = {"name", "file", "old", "new", "tests", "build", "needs", "compiler", "equivalent"}
 HANGS_AFTER = 600  # seconds of one test program; unmutated, none takes a third of it
 SHARE_TO_NOTICE = 0.95
 NOT_IN_THE_SUITE = "install|scripts|boundaries|faults"  # they build or read the sources, and have tests of their own
@@ -210,7 +211,7 @@ def judge(copy, fault, options, log):
         tests = [entry.split(maxsplit=1) + [""] for entry in fault["tests"]]
         targets = [f"pantile-test-{program}" if program != "ctest" else "all" for program, *_ in tests]
         if not copy.compile(fault["build"], sorted(set(targets)), log):
-            return "stale", ["it does not compile"]
+            return ("noticed", ["the compiler"]) if fault.get("compiler") else ("stale", ["it does not compile"])
         noticed = []
         for program, test_filter, *_ in tests:
             if program == "ctest":
