@@ -9,8 +9,10 @@ A list is a TOML file beside this script, one a room. A fault is
     old = 'the text that the fault replaces'     occurs once in the file; may have several lines
     new = 'what it becomes'
     tests = ["api determinism.*", "core"]        who must notice: test programs (pantile-test-api, …), each with a GoogleTest
-                                                 filter or whole; "ctest REGEX" runs entries of ctest, which is where scripts
-                                                 and whole programs are tested. Left out: the list's [defaults]
+                                                 filter or whole; "core/schedule_test" is the program of that one source,
+                                                 which saves the others' compilation; "ctest REGEX" runs entries of ctest,
+                                                 which is where scripts and whole programs are tested. Left out: the list's
+                                                 [defaults]
     build = "cuda"                               in which build, if not in the list's default: see BUILDS below
     needs = "avx512"                             a flag of /proc/cpuinfo, or gpu: without it the fault cannot show itself here
     compiler = true                              a static_assert notices: it must not compile
@@ -59,6 +61,7 @@ KEYS = {"name", "file", "old", "new", "tests", "build", "needs", "compiler", "eq
 HANGS_AFTER = 600  # seconds of one test program; unmutated, none takes a third of it
 SHARE_TO_NOTICE = 0.95
 NOT_IN_THE_SUITE = "install|scripts|boundaries|faults"  # they build or read the sources, and have tests of their own
+BUILDS_NOTHING = "(scripts|faults)\\."  # entries of ctest that run scripts alone
 
 
 def refuse(message):
@@ -164,31 +167,59 @@ class Copy:
         if self.run(["cmake", "-S", self.tree, "-B", folder, *COMMON, *BUILDS[build]], log) != 0:
             return False
         self.configured.add(build)
+        self.run(["cmake", "--build", folder, "-j", self.jobs, "--target", "pantile_test_support"], log)
         return True
 
     def compile(self, build, targets, log):
         return self.run(["cmake", "--build", self.builds / build, "-j", self.jobs, "--target", *targets], log) == 0
+
+    def program(self, build, name):
+        return next((self.builds / build).rglob(f"pantile-test-{name}"))
+
+    def link_of_one(self, build, name):
+        """How the program of one test source is linked: (what to build for it, the command, the program)."""
+        folder = self.builds / build
+        program, source = name.split("/")
+        listed = subprocess.run(["ninja", "-C", folder, "-t", "commands", f"pantile-test-{program}"], check=True, capture_output=True, text=True)
+        words = listed.stdout.splitlines()[-1].split("&&")[1].split()
+        own = [word for word in words if f"/pantile-test-{program}.dir/" in word]
+        wanted = [word for word in own if word.endswith(f"/{source}.cpp.o")]
+        if len(wanted) != 1:
+            refuse(f"pantile-test-{program} has no source {source}.cpp")
+        linked = [word for word in words if word not in own or word in wanted]
+        place = linked.index("-o") + 1
+        linked[place] += f"-{source}"
+        # What the tests share stays as it is: it need not be compiled again for a fault in the library.
+        libraries = [word for word in linked if word.endswith(".a") and not word.startswith(("/", "tests/"))]
+        return [*wanted, *libraries], linked, folder / linked[place]
+
+    def compile_one(self, build, name, fault, log):
+        """The program of one test source, or None."""
+        folder = self.builds / build
+        needed, link, program = self.link_of_one(build, name)
+        if fault["file"].startswith("tests/"):
+            needed += [word for word in link if word.endswith(".a") and word.startswith("tests/")]
+        if self.run(["ninja", "-C", folder, "-j", self.jobs, *needed], log) != 0:
+            return None
+        return program if self.run(["sh", "-c", f"cd {folder} && {' '.join(link)}"], log) == 0 else None
 
     def ctest(self, build, arguments, log):
         command = ["ctest", "--test-dir", self.builds / build, "--no-tests=error", "--output-on-failure", "-j", self.jobs, *arguments]
         return self.run(command, log, timeout=6 * HANGS_AFTER)
 
 
-def run_gtest(copy, build, program, test_filter, log):
+def run_gtest(copy, program, name, test_filter, log):
     """(exit status, the tests that failed) of a GoogleTest program."""
     report = copy.builds / "report.json"
     report.unlink(missing_ok=True)
-    found = list((copy.builds / build).rglob(f"pantile-test-{program}"))
-    if not found:
-        return 0, []
     arguments = [f"--gtest_filter={test_filter}"] if test_filter else []
-    status = copy.run([found[0], *arguments, f"--gtest_output=json:{report}", "--gtest_brief=1"], log, HANGS_AFTER)
+    status = copy.run([program, *arguments, f"--gtest_output=json:{report}", "--gtest_brief=1"], log, HANGS_AFTER)
     failed = []
     if report.is_file():
         for suite in json.loads(report.read_text())["testsuites"]:
             for test in suite["testsuite"]:
                 if test.get("failures"):
-                    failed.append(f"{program} {suite['name']}.{test['name']}")
+                    failed.append(f"{name} {suite['name']}.{test['name']}")
     return status, failed
 
 
@@ -206,20 +237,26 @@ def judge(copy, fault, options, log):
         return "stale", ["cmake does not configure"]
     path = copy.tree / fault["file"]
     original = path.read_bytes()
+    does_not_compile = ("noticed", ["the compiler"]) if fault.get("compiler") else ("stale", ["it does not compile"])
     try:
         path.write_text(text)
-        tests = [entry.split(maxsplit=1) + [""] for entry in fault["tests"]]
-        targets = [f"pantile-test-{program}" if program != "ctest" else "all" for program, *_ in tests]
-        if not copy.compile(fault["build"], sorted(set(targets)), log):
-            return ("noticed", ["the compiler"]) if fault.get("compiler") else ("stale", ["it does not compile"])
         noticed = []
-        for program, test_filter, *_ in tests:
-            if program == "ctest":
+        for entry in fault["tests"]:
+            name, test_filter, *_ = entry.split(maxsplit=1) + [""]
+            if name == "ctest":
+                if not re.match(BUILDS_NOTHING, test_filter) and not copy.compile(fault["build"], ["all"], log):
+                    return does_not_compile
                 status, failed = copy.ctest(fault["build"], ["-R", test_filter], log), []
             else:
-                status, failed = run_gtest(copy, fault["build"], program, "" if options.whole else test_filter, log)
+                if "/" in name:
+                    program = copy.compile_one(fault["build"], name, fault, log)
+                else:
+                    program = copy.compile(fault["build"], [f"pantile-test-{name}"], log) and copy.program(fault["build"], name)
+                if not program:
+                    return does_not_compile
+                status, failed = run_gtest(copy, program, name, "" if options.whole else test_filter, log)
             if status != 0:
-                noticed += failed or [f"{program} {test_filter} ({'hung' if status == 124 else f'ended with {status}'})"]
+                noticed += failed or [f"{entry} ({'hung' if status == 124 else f'ended with {status}'})"]
                 if not options.whole:
                     break
         if noticed:
@@ -227,7 +264,7 @@ def judge(copy, fault, options, log):
         if options.named:
             return "survived", ["its tests; nothing else was tried (--named)"]
         if not copy.compile(fault["build"], ["all"], log):
-            return "stale", ["it does not compile"]
+            return does_not_compile
         if copy.ctest(fault["build"], ["--stop-on-failure", "-LE", NOT_IN_THE_SUITE], log) != 0:
             last = re.findall(r"^\s*\d+ - (\S+)", log.read_text(errors="replace"), re.MULTILINE)
             return "elsewhere", last[-1:] or ["ctest"]
