@@ -1,6 +1,7 @@
 // The running softmax against the one-pass definition, however the keys are cut and whatever the logits are.
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <numeric>
 #include <vector>
 
@@ -16,6 +17,8 @@ namespace {
 
 using softmax = online_softmax<scalar_ops<double>>;
 using state = softmax::state;
+
+static_assert(log2_e == std::numbers::log2e && ln_2 == std::numbers::ln2);
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 

@@ -385,6 +385,7 @@ TEST(problem, places_rows_against_keys) {
     p.offset = 5;
     EXPECT_EQ(p.sequence_of(2).offset, 5);
     EXPECT_EQ(p.group(), 3);
+    EXPECT_EQ(p.kv_head(1), 0);
     EXPECT_EQ(p.kv_head(2), 0);
     EXPECT_EQ(p.kv_head(3), 1);
 }
