@@ -261,14 +261,15 @@ def judge(copy, fault, options, log):
                     break
         if noticed:
             return "noticed", noticed
+        unnoticed = ("equivalent", [fault["equivalent"]]) if "equivalent" in fault else ("survived", [])
         if options.named:
-            return "survived", ["its tests; nothing else was tried (--named)"]
+            return unnoticed
         if not copy.compile(fault["build"], ["all"], log):
             return does_not_compile
         if copy.ctest(fault["build"], ["--stop-on-failure", "-LE", NOT_IN_THE_SUITE], log) != 0:
             last = re.findall(r"^\s*\d+ - (\S+)", log.read_text(errors="replace"), re.MULTILINE)
             return "elsewhere", last[-1:] or ["ctest"]
-        return ("equivalent", [fault["equivalent"]]) if "equivalent" in fault else ("survived", [])
+        return unnoticed
     finally:
         path.write_bytes(original)  # with a new time: what was built from the fault is out of date
 
@@ -352,7 +353,7 @@ def main():
     for result in wrong:
         print(f"ERROR: {result['name']} is listed as equivalent, but {result['by'][0]} notices it")
     for result in results:
-        if result["verdict"] in ("survived", "stale") and not result["expected_equivalent"]:
+        if result["verdict"] == "stale" or (result["verdict"] == "survived" and not result["expected_equivalent"]):
             print(f"ERROR: {result['name']}: {result['verdict']} {result['by'][0] if result['by'] else ''}")
     share = noticed / len(judged) if judged else 1.0
     print(f"{noticed} of {len(judged)} faults noticed ({100 * share:.1f} %)")
