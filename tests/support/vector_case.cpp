@@ -60,6 +60,7 @@ void expect_extent(const tensor<double>& t, const extents& e, const std::string&
 }
 
 void require_known(const json& listed, std::initializer_list<const char*> known, const char* what) {
+    if (!listed.is_object()) throw case_error(std::string("case.json: a list of ") + what + "s is no object");
     for (const auto& [key, value] : listed.items()) {
         if (std::find(known.begin(), known.end(), key) == known.end())
             throw unknown_feature(std::string("unknown ") + what + " \"" + key + "\"");
