@@ -57,7 +57,7 @@ check_lint() {
 
 # check_sanitized PRESET
 check_sanitized() {
-  cmake --preset "$1" >/dev/null && cmake --build --preset "$1" && ctest --preset "$1" -j "$(nproc)" -LE 'boundaries|install|scripts'
+  cmake --preset "$1" >/dev/null && cmake --build --preset "$1" && ctest --preset "$1" -j "$(nproc)" -LE 'boundaries|install|scripts|faults'
 }
 
 # The names that PANTILE_ISA may have on this processor, the narrowest first. PANTILE_CPUINFO: another /proc/cpuinfo, for tests.
@@ -71,7 +71,7 @@ instruction_sets() {
 }
 
 check_instruction_set() {
-  PANTILE_ISA=$1 ctest --preset "$preset" -j "$(nproc)" -LE 'core|cuda|simulator|boundaries|install|scripts'
+  PANTILE_ISA=$1 ctest --preset "$preset" -j "$(nproc)" -LE 'core|cuda|simulator|boundaries|install|scripts|faults'
 }
 
 # Folders of conformance cases that live outside the repository: named by PANTILE_CONFORMANCE_DIR, or found beside it.

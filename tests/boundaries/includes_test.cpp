@@ -71,6 +71,27 @@ TEST(include_rules, rooms_stand_on_their_own_libraries) {
     EXPECT_THAT(check("cpu/src/machine.hpp", "#include <Eigen/Core>\n"), ElementsAre(HasSubstr("does not stand on")));
 }
 
+TEST(include_rules, public_headers_include_by_their_full_name) {
+    EXPECT_THAT(check("cpu/include/pantile/cpu.hpp", "#include \"attention.hpp\"\n"),
+                ElementsAre(HasSubstr("includes by <pantile/...>")));
+    EXPECT_THAT(check("cpu/src/run.cpp", "#include \"machine.hpp\"\n"), IsEmpty());
+    EXPECT_THAT(check("simulator/include/pantile/simulator.hpp", "#include <nlohmann/json.hpp>\n"),
+                ElementsAre(HasSubstr("third-party code in a public header")));
+}
+
+/// Every header of the standard library but those that devices have, and every line of a file, is looked at.
+TEST(include_rules, every_line_counts) {
+    const std::string path = "core/include/pantile/core/walk.hpp";
+    EXPECT_THAT(check(path, "#include <string>\n\n#include <cmath>\n#include <memory>\n"),
+                ElementsAre("core/include/pantile/core/walk.hpp:1: includes string: core headers are freestanding",
+                            "core/include/pantile/core/walk.hpp:4: includes memory: core headers are freestanding"));
+    EXPECT_THAT(check("cuda/src/a.cu", "#include <xsimd/xsimd.hpp>\n#include <cuda_fp16.h>\n#include <mma.h>\n"),
+                ElementsAre(HasSubstr("cuda does not stand on this")));
+    EXPECT_THAT(check("cpu/src/a.cpp", "#include <omp.hpp>\n#include <xomp.h>\n#include <omp.h>\n").size(), 2U);
+    EXPECT_THAT(check("core/src/a.cpp", "#include <pantile/core/band.hpp>\n#include <pantile/attention.hpp>\n"),
+                IsEmpty());
+}
+
 std::string read(const fs::path& path) {
     std::ifstream stream(path);
     std::stringstream text;

@@ -20,6 +20,7 @@ using nlohmann::json;
 void refuse(const std::string& text) { throw test::case_error(text); }
 
 void require_known(const json& fields, std::initializer_list<const char*> known, const char* kind) {
+    if (!fields.is_object()) refuse(std::string("case.json: the ") + kind + "s are no object");
     for (const auto& [key, value] : fields.items()) {
         const bool is_known = std::any_of(known.begin(), known.end(), [&, k = key](const char* x) { return k == x; });
         if (!is_known && !value.is_null()) throw unsupported_feature{std::string(kind) + " " + key};

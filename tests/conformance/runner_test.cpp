@@ -8,6 +8,7 @@
 
 #include <support/data.hpp>
 #include <support/scratch_folder.hpp>
+#include <support/vector_case.hpp>
 
 #include "conformance.hpp"
 
@@ -123,6 +124,122 @@ TEST_F(runner, says_what_is_wrong_with_a_case) {
     std::filesystem::remove(folder / "V.npy");
     EXPECT_THAT(run().text, HasSubstr("has no V"));
     EXPECT_EQ(run().result, outcome::failed);
+}
+
+/// A description that is no description: words of the wrong type, keys that nobody knows, sizes that are others.
+TEST_F(runner, refuses_descriptions_that_make_no_sense) {
+    write(false);
+    for (const char* json :
+         {"", "[]", "7", "null", R"({"mask": 3})", R"({"mask": null})", R"({"scale": "half"})", R"({"softcap": []})",
+          R"({"inputs": 3})", R"({"outputs": "O.npy"})", R"({"inputs": {"Q": 1}})", R"({"shape": {"batch": "two"}})",
+          R"({"dtype": 32})", R"({"align": 1})", R"({"mask": "window", "window_left": "far"})",
+          R"({"inputs": {"K": "none.npy"}})", R"({"outputs": {"LSE": "none.npy"}})"}) {
+        describe(json);
+        EXPECT_EQ(run().result, outcome::failed) << json;
+        EXPECT_NE(run().text, "") << json;
+    }
+    for (const char* json : {R"({"mask": "Causal"})", R"({"align": "top_right"})", R"({"inputs": {"P": "P.npy"}})",
+                             R"({"outputs": {"P": "O.npy"}})", R"({"shape": {"batches": 2}})", R"({"Scale": 0.5})"}) {
+        describe(json);
+        EXPECT_EQ(run().result, outcome::unsupported) << json;
+        EXPECT_THAT(run().text, HasSubstr("unknown ")) << json;
+    }
+    for (const char* size : {"batch", "q_heads", "kv_heads", "q_len", "k_len", "head_dim", "value_dim"}) {
+        describe(std::string(R"({"shape": {")") + size + R"(": 9}})");
+        EXPECT_THAT(run().text, HasSubstr(std::string(size) + " is 9 in case.json")) << size;
+    }
+    std::filesystem::remove(folder / "case.json");
+    EXPECT_EQ(run().result, outcome::failed);
+}
+
+/// Arrays of other shapes than the case's, and arrays that are missing: each is named.
+TEST_F(runner, refuses_arrays_that_do_not_fit) {
+    describe("{}");
+    for (const char* role : {"K", "V", "O", "LSE", "dO", "dQ", "dK", "dV"}) {
+        for (const std::size_t axis : {0, 1, 2, 3}) {
+            for (const index_t more : {-1, 1}) {
+                write(false);
+                npy::array a = npy::read(folder / (std::string(role) + ".npy"));
+                a.shape[axis] += more;
+                const std::vector<double> numbers(static_cast<std::size_t>(a.size()), 0.5);
+                npy::write(folder / (std::string(role) + ".npy"), npy::make(a.shape, numbers.data()));
+                EXPECT_EQ(run().result, outcome::failed) << role << ' ' << axis;
+                if (role[0] == 'K' || role[0] == 'V') continue; // V or O is named, whose shape follows from it
+                EXPECT_THAT(run().text, HasSubstr(role));
+            }
+        }
+    }
+    write(false);
+    const std::vector<double> many(720);
+    npy::write(folder / "O.npy", npy::make({1, 2, 4, 3, 6}, many.data()));
+    EXPECT_THAT(run().text, HasSubstr("O.npy: has 5 axes"));
+    for (const char* role : {"Q", "K", "V", "O"}) {
+        write(false);
+        std::filesystem::remove(folder / (std::string(role) + ".npy"));
+        EXPECT_THAT(run().text, HasSubstr(std::string("has no ") + role));
+    }
+    for (const char* role : {"dO", "dQ", "dK", "dV"}) {
+        write(false);
+        std::filesystem::remove(folder / (std::string(role) + ".npy"));
+        EXPECT_EQ(run().result, outcome::failed);
+        EXPECT_THAT(run().text, HasSubstr("has some of dO, dQ, dK and dV, not all"));
+    }
+    write(false);
+    std::filesystem::remove(folder / "LSE.npy"); // need not be stored
+    EXPECT_EQ(run().text, "");
+}
+
+/// Every field of a float64 case reaches the call: right with it, wrong with its neighbour.
+TEST_F(runner, reads_each_field) {
+    const auto expect = [&](const std::string& right, std::initializer_list<const char*> wrong) {
+        write(false);
+        describe(right);
+        EXPECT_EQ(run().text, "") << right;
+        for (const char* other : wrong) {
+            describe(other);
+            EXPECT_EQ(run().result, outcome::failed) << other;
+        }
+    };
+    problem.right = 0;
+    expect(R"({"mask": "causal", "scale": 0.5})",
+           {R"({"mask": "full", "scale": 0.5})", R"({"mask": "causal", "scale": 0.25})",
+            R"({"mask": "causal", "align": "top_left"})"});
+    expect(R"({"mask": "causal"})", {}); // the usual scale, bottom-right
+    problem.align = test::anchor::top_left;
+    expect(R"({"mask": "causal", "align": "top_left"})", {R"({"mask": "causal"})"});
+    problem.align = test::anchor::bottom_right;
+    problem.left = 1;
+    expect(R"({"mask": "window", "window_left": 1, "window_right": 0})",
+           {R"({"mask": "window", "window_left": 2, "window_right": 0})",
+            R"({"mask": "window", "window_left": 1, "window_right": 1})", R"({"mask": "window", "window_left": 1})",
+            R"({"mask": "window", "window_right": 0})"});
+    problem.right.reset();
+    problem.left = 0;
+    expect(R"({"mask": "window", "window_left": 0, "window_right": -1})", {R"({"mask": "window", "window_left": -1})"});
+}
+
+/// What is not served is named, one by one.
+TEST_F(runner, names_each_feature_that_is_not_served) {
+    write(false);
+    const auto array = [&](const char* role, std::vector<std::int64_t> shape, double x) {
+        std::int64_t size = 1;
+        for (const std::int64_t n : shape) size *= n;
+        const std::vector<double> numbers(static_cast<std::size_t>(size), x);
+        npy::write(folder / (std::string(role) + ".npy"), npy::make(std::move(shape), numbers.data()));
+        const report r = run();
+        std::filesystem::remove(folder / (std::string(role) + ".npy"));
+        return r;
+    };
+    describe("{}");
+    for (const auto& [role, says] : {std::pair("alibi_slopes", "ALiBi"), std::pair("sinks", "sinks")}) {
+        EXPECT_EQ(array(role, {4}, 0.5).text, says);
+        EXPECT_EQ(array(role, {4}, 0.5).result, outcome::unsupported);
+        EXPECT_THAT(array(role, {3}, 0.5).text, HasSubstr("one number a query head"));
+    }
+    EXPECT_EQ(array("bias", {1, 1, 3, 5}, 0.5).text, "bias");
+    EXPECT_THAT(array("block_mask", {2, 2}, 1.0).text, HasSubstr("block_rows"));
+    describe(R"({"block_rows": 2, "block_cols": 3, "softcap": 1.5})");
+    EXPECT_EQ(array("block_mask", {2, 2}, 1.0).text, "softcap, block mask");
 }
 
 TEST_F(runner, serves_empty_tensors) {
@@ -297,13 +414,131 @@ TEST_F(runner, takes_the_rounding_of_p_from_the_backend) {
     EXPECT_EQ(run_case(folder.path(), {honest, "cuda", dtype::f32}).text, "");
 }
 
+/// Keys of an earlier step stand before the new ones, and a causal mask counts from behind them.
+TEST_F(runner, puts_the_past_in_front) {
+    problem.right = 0; // bottom-right: row i stands at key i + 2, which is the past
+    write(true);
+    const auto part = [&](const char* role, index_t first, index_t count) {
+        const tensor<double> from = test::read_tensor(folder / (std::string(role) + ".npy"));
+        tensor<double> t({from.extent[0], from.extent[1], count, from.extent[3]});
+        t.for_each([&](index_t b, index_t h, index_t j, index_t x) { t(b, h, j, x) = from(b, h, first + j, x); });
+        return t;
+    };
+    const tensor<double> all_k = part("K", 0, 5);
+    const tensor<double> all_v = part("V", 0, 5);
+    const tensor<double> past_k = part("K", 0, 2);
+    const tensor<double> past_v = part("V", 0, 2);
+    const tensor<double> new_k = part("K", 2, 3);
+    const tensor<double> new_v = part("V", 2, 3);
+    put(folder / "past_key.npy", past_k, true);
+    put(folder / "past_value.npy", past_v, true);
+    put(folder / "K.npy", new_k, true);
+    put(folder / "V.npy", new_v, true);
+    const std::string both = R"(, "past_key": "past_key.npy", "past_value": "past_value.npy")";
+    describe(onnx(R"("is_causal": 1)", both));
+    EXPECT_EQ(run().text, "");
+    describe(onnx("", both));
+    EXPECT_EQ(run().result, outcome::failed);
+    describe(onnx(R"("is_causal": 1)", R"(, "past_key": "past_key.npy")"));
+    EXPECT_THAT(run().text, HasSubstr("has one of past_key and past_value"));
+
+    // What the case says of the joined cache is compared, number by number.
+    std::string with_cache = onnx(R"("is_causal": 1)", both);
+    with_cache.replace(with_cache.find(R"("Y.npy")"), 7,
+                       R"("Y.npy", "present_key": "pk.npy", "present_value": "pv.npy")");
+    describe(with_cache);
+    put(folder / "pk.npy", all_k, true);
+    put(folder / "pv.npy", all_v, true);
+    EXPECT_EQ(run().text, "");
+    for (const char* role : {"pk", "pv"}) {
+        tensor<double> off = role[1] == 'k' ? all_k : all_v;
+        off(1, 1, 4, 2) += 1.0;
+        put(folder / (std::string(role) + ".npy"), off, true);
+        EXPECT_THAT(run().text, HasSubstr("differs from the joined cache"));
+        put(folder / (std::string(role) + ".npy"), role[1] == 'k' ? all_k : all_v, true);
+    }
+}
+
+/// (B, S, H·D) arrays: heads are found inside a token, and must divide it.
+TEST_F(runner, splits_tokens_into_heads) {
+    write(true);
+    for (const char* role : {"Q", "K", "V", "Y"}) {
+        const tensor<double> t = test::read_tensor(folder / (std::string(role) + ".npy"));
+        std::vector<float> tokens;
+        for (index_t b = 0; b < t.extent[0]; ++b)
+            for (index_t i = 0; i < t.extent[2]; ++i)
+                for (index_t h = 0; h < t.extent[1]; ++h)
+                    for (index_t x = 0; x < t.extent[3]; ++x) tokens.push_back(static_cast<float>(t(b, h, i, x)));
+        npy::write(folder / (std::string(role) + ".npy"),
+                   npy::make({t.extent[0], t.extent[2], t.extent[1] * t.extent[3]}, tokens.data()));
+    }
+    describe(onnx(R"("q_num_heads": 4, "kv_num_heads": 2)"));
+    EXPECT_EQ(run().text, "");
+    describe(onnx(R"("q_num_heads": 3, "kv_num_heads": 2)"));
+    EXPECT_THAT(run().text, HasSubstr("Q has 16 columns for 3 heads"));
+    describe(onnx(""));
+    EXPECT_THAT(run().text, HasSubstr("for 0 heads"));
+    describe(onnx(R"("q_num_heads": 2, "kv_num_heads": 2)"));
+    EXPECT_EQ(run().result, outcome::failed);
+}
+
+TEST_F(runner, refuses_onnx_cases_that_contradict_themselves) {
+    write(true);
+    const auto lengths = [&](const std::vector<std::int64_t>& n) {
+        npy::write(folder / "n.npy", npy::make({static_cast<std::int64_t>(n.size())}, n.data()));
+        describe(onnx("", R"(, "nonpad_kv_seqlen": "n.npy")"));
+        return run().text;
+    };
+    EXPECT_THAT(lengths({5}), HasSubstr("not one number a batch"));
+    EXPECT_THAT(lengths({5, 6}), HasSubstr("not within the keys"));
+    EXPECT_THAT(lengths({5, -1}), HasSubstr("not within the keys"));
+    EXPECT_EQ(lengths({5, 5}), "");
+    for (const char* role : {"Q", "K", "V", "Y"}) {
+        std::string json = onnx("");
+        const std::string entry = std::string("\"") + role + R"(": ")" + role + R"(.npy")";
+        json.replace(json.find(entry), entry.size(), std::string("\"") + role + R"(": null)");
+        describe(json);
+        EXPECT_EQ(run().text, std::string("has no ") + role);
+        EXPECT_EQ(run().result, outcome::failed);
+    }
+    const auto masked = [&](std::vector<std::int64_t> shape) {
+        std::int64_t size = 1;
+        for (const std::int64_t n : shape) size *= n;
+        const std::vector<float> zeros(static_cast<std::size_t>(size));
+        npy::write(folder / "m.npy", npy::make(std::move(shape), zeros.data()));
+        describe(onnx("", R"(, "attn_mask": "m.npy")"));
+        return run().text;
+    };
+    EXPECT_EQ(masked({3, 5}), "");
+    EXPECT_EQ(masked({2, 4, 3, 5}), "");
+    EXPECT_EQ(masked({1, 5}), "");
+    EXPECT_THAT(masked({2, 5}), HasSubstr("does not broadcast"));
+    EXPECT_THAT(masked({3, 1, 3, 5}), HasSubstr("does not broadcast"));
+    EXPECT_THAT(masked({3, 6}), HasSubstr("more columns than there are keys"));
+    EXPECT_THAT(masked({1, 1, 1, 3, 5}), HasSubstr("has 5 axes"));
+    EXPECT_THAT(masked({3, 1}), HasSubstr("one column"));
+    put(folder / "Y.npy", tensor<double>({2, 4, 3, 5}), true);
+    describe(onnx(""));
+    EXPECT_THAT(run().text, HasSubstr("Y has not the shape of the output"));
+}
+
 TEST_F(runner, names_unknown_onnx_attributes) {
     write(true);
     describe(onnx(R"("sliding_window": 3)"));
     EXPECT_EQ(run().result, outcome::unsupported);
     EXPECT_EQ(run().text, "attribute sliding_window");
+    for (const char* field : {"attributes", "inputs", "outputs"}) {
+        describe(std::string(R"({"opset": 24, ")") + field + R"(": "Q"})");
+        EXPECT_EQ(run().result, outcome::failed) << field;
+    }
     describe(onnx("", R"(, "block_table": "x.npy")"));
     EXPECT_EQ(run().text, "input block_table");
+    std::string json = onnx("");
+    json.replace(json.find(R"("Y.npy")"), 7, R"("Y.npy", "lse": "x.npy")");
+    describe(json);
+    EXPECT_EQ(run().text, "output lse");
+    describe(onnx(R"("softcap": 2.0)"));
+    EXPECT_EQ(run().text, "softcap");
 }
 
 } // namespace

@@ -167,7 +167,6 @@ class Copy:
         if self.run(["cmake", "-S", self.tree, "-B", folder, *COMMON, *BUILDS[build]], log) != 0:
             return False
         self.configured.add(build)
-        self.run(["cmake", "--build", folder, "-j", self.jobs, "--target", "pantile_test_support"], log)
         return True
 
     def compile(self, build, targets, log):
@@ -192,6 +191,13 @@ class Copy:
         # What the tests share stays as it is: it need not be compiled again for a fault in the library.
         libraries = [word for word in linked if word.endswith(".a") and not word.startswith(("/", "tests/"))]
         return [*wanted, *libraries], linked, folder / linked[place]
+
+    def prepare_one(self, build, name, log):
+        """Builds what the tests share, before a fault is planted, where it is not built yet."""
+        _, link, _ = self.link_of_one(build, name)
+        missing = {word for word in link if word.endswith(".a") and word.startswith("tests/") and not (self.builds / build / word).exists()}
+        if missing:
+            self.run(["ninja", "-C", self.builds / build, "-j", self.jobs, *sorted(missing)], log)
 
     def compile_one(self, build, name, fault, log):
         """The program of one test source, or None."""
@@ -235,6 +241,9 @@ def judge(copy, fault, options, log):
         return "stale", ["the text is not there exactly once"]
     if not copy.configure(fault["build"], log):
         return "stale", ["cmake does not configure"]
+    for entry in fault["tests"]:
+        if "/" in entry.split()[0]:
+            copy.prepare_one(fault["build"], entry.split()[0], log)
     path = copy.tree / fault["file"]
     original = path.read_bytes()
     does_not_compile = ("noticed", ["the compiler"]) if fault.get("compiler") else ("stale", ["it does not compile"])

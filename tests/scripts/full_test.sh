@@ -42,8 +42,42 @@ expect_calls 4 'pantile-test-cpu-amx .*isa=baseline rc=seed=7 max_success=20000 
 expect '^test with PANTILE_ISA=avx2 +FAILED'
 expect '^test with PANTILE_ISA=baseline +passed'
 
-on_machine env PANTILE_CASES=many ./run full
-expect_code 2
+for cases in many 0 -3 1.5; do
+  on_machine env PANTILE_CASES=$cases ./run full
+  expect_code 2
+  expect "PANTILE_CASES is '$cases'"
+done
+
+# Each stage can fail the whole: the build, the format, the lint, a sanitizer, a shard, a conformance case.
+on_machine env PANTILE_CPUINFO="$home/without" PANTILE_CASES=50 FAIL_IN_SHARD=1 ./run full
+expect_code 1
+expect '^50 cases, avx2 +FAILED'
+expect '^test with PANTILE_ISA=avx2 +passed'
+tool clang-format 'exit 1'
+tool git 'echo a.hpp'
+on_machine env PANTILE_CPUINFO="$home/without" PANTILE_CASES=50 ./run full
+expect_code 1
+expect '^format +FAILED'
+expect '^sanitizers: tsan +passed'
+on_machine env PANTILE_CPUINFO="$home/without" .ci/run
+expect_code 1
+expect '^format +FAILED'
+tool clang-format 'true'
+tool git 'true'
+for name in cpu cuda; do
+  program "build/$name/bin/pantile-conformance" 'echo "3 passed, 1 failed, 0 unsupported"; [[ "$*" != *f16 ]]'
+done
+on_machine env PANTILE_CPUINFO="$home/without" PANTILE_CASES=50 ./run full
+expect_code 1
+expect '^conformance: data, f16 +FAILED'
+expect '^conformance: data, f32 +passed'
+mkdir -p "$home/mine/onnx_attention"
+program_says='echo "0 passed, 0 failed, 4 unsupported"'
+for name in cpu cuda; do program "build/$name/bin/pantile-conformance" "$program_says"; done
+on_machine env PANTILE_CPUINFO="$home/without" PANTILE_CONFORMANCE_DIR=mine/onnx_attention .ci/run
+expect_code 1
+expect '^conformance: onnx_attention +FAILED'
+for name in cpu cuda; do program "build/$name/bin/pantile-conformance" 'echo "conformance $*" >>"$CALLS"; echo "4 passed, 0 failed, 0 unsupported"'; done
 
 # The gate, on the same processors: ctest's closing lines are there, and AMX has its stage.
 on_machine env PANTILE_CPUINFO="$home/with_amx" .ci/run
@@ -52,8 +86,10 @@ expect '100% tests passed, 0 tests failed out of 7'
 expect_calls 1 'ctest .*isa=amx$'
 expect '^test with PANTILE_ISA=amx +passed'
 expect_calls 0 'pantile-test-api'
+expect_calls 1 'ctest --preset asan .*isa=$'
 on_machine env PANTILE_CPUINFO="$home/without" FAIL=baseline .ci/run
 expect_code 1
+expect '^test with PANTILE_ISA=baseline +FAILED'
 expect_calls 0 'isa=(avx512|amx)$'
 
 exit $((faults > 0))

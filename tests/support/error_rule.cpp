@@ -52,6 +52,11 @@ double smallest(dtype t) {
 
 double smallest_normal(dtype t) { return smallest(t) / (2.0 * unit_roundoff(t)); }
 
+double half_step(double x, dtype t) {
+    const double size = std::abs(x);
+    return size < smallest_normal(t) ? 0.5 * smallest(t) : std::ldexp(unit_roundoff(t), std::ilogb(size));
+}
+
 dtype compute_dtype(dtype t) { return t == dtype::f64 ? dtype::f64 : dtype::f32; }
 
 double rounded(double x, dtype t) {
@@ -166,16 +171,12 @@ double largest(const tensor<double>& a, const tensor<double>& b, index_t batch, 
     return error;
 }
 
-/// The textbook formula in the precision computed in, rounded once to the output's type.
-tensor<double> plain_rounded(const tensor<float>& x, dtype out) { return rounded(converted<double>(x), out); }
-tensor<double> plain_rounded(const tensor<double>& x, dtype out) { return rounded(x, out); }
-
 } // namespace
 
 forward_bounds bound_forward(const attention_case& c, const attention_inputs& in, dtype t, dtype out, p_rounding p,
                              score_sums sums) {
     forward_bounds r;
-    tensor<double> plain_out;
+    tensor<double> plain_out; // as computed, in the type computed in
     tensor<double> plain_lse;
     const dtype compute = compute_dtype(t);
     if (t == dtype::f64) {
@@ -183,16 +184,18 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
         const auto plain = plain_forward<double>(c, in);
         r.out.expected = converted<double>(exact.out);
         r.lse.expected = converted<double>(exact.lse);
-        plain_out = plain_rounded(plain.out, out);
-        plain_lse = plain_rounded(plain.lse, compute);
+        plain_out = plain.out;
+        plain_lse = plain.lse;
     } else {
         const auto exact = plain_forward<double>(c, in);
         const auto plain = plain_forward<float>(c, in, p);
         r.out.expected = exact.out;
         r.lse.expected = exact.lse;
-        plain_out = plain_rounded(plain.out, out);
-        plain_lse = plain_rounded(plain.lse, compute);
+        plain_out = converted<double>(plain.out);
+        plain_lse = converted<double>(plain.lse);
     }
+    const tensor<double> plain_stored = rounded(plain_out, out);
+    const bool shortened = out != compute && p == p_rounding::none;
 
     const double u = unit_roundoff(compute);
     const double u_out = unit_roundoff(out);
@@ -202,6 +205,10 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
     const double underflow = static_cast<double>(c.k_len) * smallest_normal(compute);
     r.out.allowed = tensor<double>(c.lse_extent());
     r.lse.allowed = tensor<double>(c.lse_extent());
+    if (shortened) {
+        r.out.computed = tensor<double>(c.lse_extent());
+        r.out.stored_as = out;
+    }
     for (index_t b = 0; b < c.batch; ++b) {
         for (index_t h = 0; h < c.q_heads; ++h) {
             const head_scales w = scales_of(c, in, b, h);
@@ -237,8 +244,13 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
                 const double lse = r.lse.expected(b, h, i);
                 const double lse_size = std::isfinite(lse) ? std::abs(lse) : 0.0;
                 const double cut_off = sums == score_sums::cut_off ? w.s.p.row(i).dot(w.cut_off.row(i)) : 0.0;
-                r.out.allowed(b, h, i) = 2.0 * largest(plain_out, r.out.expected, b, h, i) + 4.0 * u_out * max_v +
-                                         u * (noise + 2.0 * drift) + underflow * (1.0 + max_v) + 2.0 * smallest(out);
+                const double common = u * (noise + 2.0 * drift) + underflow * (1.0 + max_v);
+                r.out.allowed(b, h, i) = 2.0 * largest(plain_stored, r.out.expected, b, h, i) + 4.0 * u_out * max_v +
+                                         common + 2.0 * smallest(out);
+                if (shortened) {
+                    r.out.computed(b, h, i) = 2.0 * largest(plain_out, r.out.expected, b, h, i) + 4.0 * u * max_v +
+                                              common + 2.0 * smallest(compute);
+                }
                 r.lse.allowed(b, h, i) = 2.0 * largest(plain_lse, r.lse.expected, b, h, i) +
                                          u * (4.0 * (1.0 + lse_size) + lse_noise + 2.0 * std::abs(p_x.sum()) + cut_off);
             }
@@ -250,7 +262,7 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
 backward_bounds bound_backward(const attention_case& c, const attention_inputs& in, dtype t, dtype gradient,
                                p_rounding p) {
     backward_bounds r;
-    tensor<double> plain_dq;
+    tensor<double> plain_dq; // as computed, in the type computed in
     tensor<double> plain_dk;
     tensor<double> plain_dv;
     if (t == dtype::f64) {
@@ -259,21 +271,22 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
         r.dq.expected = converted<double>(exact.dq);
         r.dk.expected = converted<double>(exact.dk);
         r.dv.expected = converted<double>(exact.dv);
-        plain_dq = plain_rounded(plain.dq, gradient);
-        plain_dk = plain_rounded(plain.dk, gradient);
-        plain_dv = plain_rounded(plain.dv, gradient);
+        plain_dq = plain.dq;
+        plain_dk = plain.dk;
+        plain_dv = plain.dv;
     } else {
         const auto exact = plain_backward<double>(c, in);
         const auto plain = plain_backward<float>(c, in);
         r.dq.expected = exact.dq;
         r.dk.expected = exact.dk;
         r.dv.expected = exact.dv;
-        plain_dq = plain_rounded(plain.dq, gradient);
-        plain_dk = plain_rounded(plain.dk, gradient);
-        plain_dv = plain_rounded(plain.dv, gradient);
+        plain_dq = converted<double>(plain.dq);
+        plain_dk = converted<double>(plain.dk);
+        plain_dv = converted<double>(plain.dv);
     }
 
-    const double u = unit_roundoff(compute_dtype(t));
+    const dtype compute = compute_dtype(t);
+    const double u = unit_roundoff(compute);
     const forward_bounds given = bound_forward(c, in, t, t, p);
 
     // Sums of squares (noise) and of sizes (drift, abs(lse)) of every element, then the largest of each row.
@@ -364,11 +377,16 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
     const double u_gradient = unit_roundoff(gradient);
     const double terms =
         static_cast<double>(std::max(c.q_len * (c.q_heads / std::max<index_t>(c.kv_heads, 1)), c.k_len));
-    const double tiny = 2.0 * smallest(gradient) + (1.0 + terms) * smallest_normal(compute_dtype(t)) * (1.0 + lever);
+    const double underflow = (1.0 + terms) * smallest_normal(compute) * (1.0 + lever);
     const auto close = [&](row_bounds& bounds, const tensor<double>& plain, const tensor<double>& noise,
                            const tensor<double>& drift) {
         const extents e = bounds.expected.extent;
+        const tensor<double> plain_stored = rounded(plain, gradient);
         bounds.allowed = tensor<double>({e[0], e[1], e[2], 1});
+        if (gradient != compute) {
+            bounds.computed = bounds.allowed;
+            bounds.stored_as = gradient;
+        }
         bounds.allowed.for_each([&](index_t b, index_t h, index_t i, index_t) {
             double rounding = 0.0;
             double top = 0.0;
@@ -376,8 +394,13 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
                 rounding = std::max(rounding, std::sqrt(noise(b, h, i, x)) + drift(b, h, i, x));
                 top = std::max(top, std::abs(bounds.expected(b, h, i, x)));
             }
-            bounds.allowed(b, h, i) =
-                3.0 * largest(plain, bounds.expected, b, h, i) + u * rounding + 2.0 * u_gradient * top + tiny;
+            const double common = u * rounding + underflow;
+            bounds.allowed(b, h, i) = 3.0 * largest(plain_stored, bounds.expected, b, h, i) + common +
+                                      2.0 * u_gradient * top + 2.0 * smallest(gradient);
+            if (gradient != compute) {
+                bounds.computed(b, h, i) =
+                    3.0 * largest(plain, bounds.expected, b, h, i) + common + 2.0 * u * top + 2.0 * smallest(compute);
+            }
         });
     };
     close(r.dq, plain_dq, noise_q, drift_q);
@@ -390,15 +413,21 @@ verdict within(const tensor<double>& actual, const row_bounds& bounds, const std
     verdict v;
     if (actual.extent != bounds.expected.extent) return {false, HUGE_VAL, what + " has the wrong shape"};
     extents worst{};
+    // How far the element may be off: the row's bound, and that of its own store.
+    const auto allowed = [&](index_t b, index_t h, index_t i, double a) {
+        const double of_row = bounds.allowed(b, h, i);
+        if (bounds.computed.empty()) return of_row;
+        return std::min(of_row, bounds.computed(b, h, i) + half_step(a, bounds.stored_as));
+    };
     tensor<double>(actual).for_each([&](index_t b, index_t h, index_t i, index_t x) {
         const double a = actual(b, h, i, x);
         const double e = bounds.expected(b, h, i, x);
         double ratio = 0.0;
-        if (std::isnan(e) || std::isinf(e)) {
+        if (!std::isfinite(e) || !std::isfinite(a)) {
             ratio = (std::isnan(e) && std::isnan(a)) || a == e ? 0.0 : HUGE_VAL;
         } else if (a != e) {
-            ratio = std::abs(a - e) / bounds.allowed(b, h, i);
-            if (!std::isfinite(ratio)) ratio = HUGE_VAL;
+            const double most = allowed(b, h, i, a);
+            ratio = std::isfinite(most) && most > 0.0 ? std::abs(a - e) / most : HUGE_VAL;
         }
         if (ratio > v.worst) {
             v.worst = ratio;
@@ -408,11 +437,13 @@ verdict within(const tensor<double>& actual, const row_bounds& bounds, const std
     v.ok = v.worst <= 1.0;
     if (v.worst > 0.0) {
         const auto [b, h, i, x] = worst;
+        const double a = actual(b, h, i, x);
+        const double e = bounds.expected(b, h, i, x);
         std::ostringstream text;
         text.precision(9);
-        text << what << "(" << b << ", " << h << ", " << i << ", " << x << ") is " << actual(b, h, i, x)
-             << ", expected " << bounds.expected(b, h, i, x) << ", off by "
-             << std::abs(actual(b, h, i, x) - bounds.expected(b, h, i, x)) << ", allowed " << bounds.allowed(b, h, i);
+        text << what << "(" << b << ", " << h << ", " << i << ", " << x << ") is " << a << ", expected " << e
+             << ", off by " << std::abs(a - e) << ", allowed "
+             << (std::isfinite(a) ? allowed(b, h, i, a) : bounds.allowed(b, h, i));
         v.text = text.str();
     }
     return v;

@@ -6,6 +6,9 @@
 /// and a row of a gradient by 3 · (the plain formula's error) + u·(noise + drift), where drift holds what the forward
 /// call's own error and abs(lse)·u do to it. noise is four standard deviations of the rounding of scores, exponentials
 /// and sums; drift is what an error common to a row or to all logits does.
+///
+/// A result that is computed in fp32 and stored in 16 bits is held to more: each element to the same bound with u_out = u and
+/// the plain formula as computed, plus half a unit in the element's last place for the one rounding at the store.
 #pragma once
 
 #include <string>
@@ -16,17 +19,22 @@ namespace pantile::test {
 
 enum class dtype : unsigned char { f64, f32, f16, bf16 };
 [[nodiscard]] const char* name(dtype t);
-[[nodiscard]] double unit_roundoff(dtype t);   ///< half the distance from 1 to the next number
-[[nodiscard]] double smallest(dtype t);        ///< smallest subnormal
-[[nodiscard]] double smallest_normal(dtype t); ///< below it probabilities may become 0
-[[nodiscard]] dtype compute_dtype(dtype t);    ///< f64 for f64, else f32
+[[nodiscard]] double unit_roundoff(dtype t);       ///< half the distance from 1 to the next number
+[[nodiscard]] double smallest(dtype t);            ///< smallest subnormal
+[[nodiscard]] double smallest_normal(dtype t);     ///< below it probabilities may become 0
+[[nodiscard]] double half_step(double x, dtype t); ///< half a unit in the last place of `x`, a number of type t
+[[nodiscard]] dtype compute_dtype(dtype t);        ///< f64 for f64, else f32
 [[nodiscard]] double rounded(double x, dtype t);
 [[nodiscard]] tensor<double> rounded(const tensor<double>& x, dtype t);
 
-/// What a tensor should be, and how far each of its rows may be off.
+/// What a tensor should be, and how far each of its rows may be off. Where numbers are computed in one type and stored in a
+/// shorter one, `computed` is what a row may be off by before it is stored: an element lies within that and half a unit in
+/// its own last place, so that a store which cuts off instead of rounding is seen.
 struct row_bounds {
     tensor<double> expected;
-    tensor<double> allowed; ///< (…, 1): one number a row
+    tensor<double> allowed;       ///< (…, 1): one number a row
+    tensor<double> computed{};    ///< the same, or empty: stored as computed, or P was rounded as well
+    dtype stored_as = dtype::f64; ///< with `computed`: the type of the elements
 };
 
 struct forward_bounds {

@@ -47,7 +47,8 @@ inline bool chance(int percent) { return *rc::gen::resize(rc::kNominalSize, rc::
         c.value_dim = chance(50) ? c.head_dim : pick(1, most.dim);
         if (most.empty && chance(8)) { // one size is 0; head_dim 0 has no default scale and is a test of its own
             index_t* const sizes[] = {&c.batch, &c.q_len, &c.k_len, &c.value_dim};
-            *sizes[pick(0, 3)] = 0;
+            **rc::gen::resize(rc::kNominalSize,
+                              rc::gen::elementOf(std::vector<index_t*>(std::begin(sizes), std::end(sizes)))) = 0;
         }
         if (chance(65)) {
             if (chance(60)) c.left = pick(0, most.length);

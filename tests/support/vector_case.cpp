@@ -59,6 +59,14 @@ void expect_extent(const tensor<double>& t, const extents& e, const std::string&
     throw case_error(what + " has the shape " + text(t.extent) + ", the case promises " + text(e));
 }
 
+void require_known(const json& listed, std::initializer_list<const char*> known, const char* what) {
+    if (!listed.is_object()) throw case_error(std::string("case.json: a list of ") + what + "s is no object");
+    for (const auto& [key, value] : listed.items()) {
+        if (std::find(known.begin(), known.end(), key) == known.end())
+            throw unknown_feature(std::string("unknown ") + what + " \"" + key + "\"");
+    }
+}
+
 } // namespace
 
 vector_case read_vector_case(const std::filesystem::path& folder) {
@@ -84,12 +92,8 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
     try {
         const json inputs = j.value("inputs", json::object());
         const json outputs = j.value("outputs", json::object());
-        for (const auto& [key, value] : inputs.items()) {
-            static const char* const known[] = {"Q", "K", "V", "dO", "alibi_slopes", "sinks", "bias", "block_mask"};
-            if (std::find(std::begin(known), std::end(known), key) == std::end(known)) {
-                throw unknown_feature("unknown input \"" + key + "\"");
-            }
-        }
+        require_known(inputs, {"Q", "K", "V", "dO", "alibi_slopes", "sinks", "bias", "block_mask"}, "input");
+        require_known(outputs, {"O", "LSE", "dQ", "dK", "dV", "dbias", "dsinks"}, "output");
         const auto path_of = [&](const json& listed, const char* role) {
             const auto found = listed.find(role);
             if (found != listed.end()) return folder / found->get<std::string>();
@@ -114,6 +118,7 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
         expect_extent(r.inputs.k, c.k_extent(), "K");
         expect_extent(r.inputs.v, c.v_extent(), "V");
         const json shape = j.value("shape", json::object());
+        require_known(shape, {"batch", "q_heads", "kv_heads", "q_len", "k_len", "head_dim", "value_dim"}, "size");
         const std::pair<const char*, index_t> sizes[] = {
             {"batch", c.batch}, {"q_heads", c.q_heads},   {"kv_heads", c.kv_heads},  {"q_len", c.q_len},
             {"k_len", c.k_len}, {"head_dim", c.head_dim}, {"value_dim", c.value_dim}};
@@ -166,8 +171,11 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
             }
             r.lse.extent = c.lse_extent();
         }
-        const bool gradients = !path_of(inputs, "dO").empty() && !path_of(outputs, "dQ").empty() &&
-                               !path_of(outputs, "dK").empty() && !path_of(outputs, "dV").empty();
+        const auto has = [&](const json& listed, const char* role) { return !path_of(listed, role).empty(); };
+        const bool gradients = has(outputs, "dQ") || has(outputs, "dK") || has(outputs, "dV");
+        if (gradients && !(has(inputs, "dO") && has(outputs, "dQ") && has(outputs, "dK") && has(outputs, "dV"))) {
+            throw case_error("has some of dO, dQ, dK and dV, not all");
+        }
         r.inputs.dout = gradients ? need(inputs, "dO") : tensor<double>(c.out_extent());
         expect_extent(r.inputs.dout, c.out_extent(), "dO");
         r.has_backward = gradients;
