@@ -32,11 +32,13 @@ class reader {
         known_.insert(field);
         if (!object_.contains(field)) return;
         const json* value = &object_.at(field);
-        if (value->is_object() && value->contains("value")) {
-            if (sources_ != nullptr && value->contains("source")) (*sources_)[field] = value->at("source");
-            value = &value->at("value");
-        }
         try {
+            if (value->is_object() && value->contains("value")) {
+                if (sources_ != nullptr && value->contains("source")) {
+                    value->at("source").get_to((*sources_)[field]);
+                }
+                value = &value->at("value");
+            }
             value->get_to(into);
         } catch (const json::exception&) {
             throw invalid_argument("machine: " + where_ + field + " is " + value->dump() + ": wrong type");

@@ -18,11 +18,15 @@ namespace pantile::simulator {
 
 namespace {
 
-/// Equal when rounded as the paper rounds: `unit` is its last printed digit.
 reproduced_value value(std::string label, double published, double ours, std::string unit, double last_digit,
                        bool expected_miss = false) {
-    const bool hit = std::abs(published - ours) <= 0.5001 * last_digit;
-    return {std::move(label), published, ours, std::move(unit), hit ? verdict::hit : verdict::miss, expected_miss};
+    return {std::move(label),
+            published,
+            ours,
+            std::move(unit),
+            rounds_to(published, ours, last_digit) ? verdict::hit : verdict::miss,
+            expected_miss,
+            last_digit};
 }
 
 counts counted(const char* name, const workload& w, pass which, const tile_plan& plan) {
@@ -192,6 +196,10 @@ const char* verdict_text(const reproduced_value& v) {
 }
 
 } // namespace
+
+bool rounds_to(double published, double ours, double last_digit) {
+    return std::abs(published - ours) <= 0.5001 * last_digit;
+}
 
 bool reproduction::explained() const {
     return std::all_of(values.begin(), values.end(),

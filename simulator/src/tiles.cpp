@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <numeric>
 #include <string>
 
 #include <pantile/error.hpp>
@@ -38,6 +39,11 @@ index_t weight(const experiment& e, const tile_choice& c) {
     return checked_add(t.reads, t.writes);
 }
 
+/// Row tiles are multiples of this: of the quantum and, where a tile must not cut a position of packed heads, of the group.
+index_t row_step_of(const workload& w, const tile_quantum& quantum) {
+    return w.packed_heads && w.banded() ? std::lcm(quantum.rows, std::max<index_t>(1, w.group())) : quantum.rows;
+}
+
 /// A positive number, else 0.
 index_t parse_side(std::string_view text) {
     index_t value = 0;
@@ -55,9 +61,7 @@ bool fits(const algorithm& a, const experiment& e) {
 std::vector<tile_choice> feasible_tiles(const algorithm& a, const experiment& e, const tile_quantum& quantum,
                                         std::size_t limit) {
     const workload& w = e.what;
-    index_t row_step = quantum.rows;
-    if (w.packed_heads && w.banded()) row_step = core::round_up(row_step, w.group()); // a multiple of both would do
-    while (w.packed_heads && w.banded() && row_step % w.group() != 0) row_step += quantum.rows;
+    const index_t row_step = row_step_of(w, quantum);
     const index_t all_rows = core::round_up(std::max<index_t>(1, w.q_len * (w.packed_heads ? w.group() : 1)), row_step);
     const index_t all_keys = core::round_up(std::max<index_t>(1, w.k_len), quantum.keys);
 
@@ -107,8 +111,7 @@ tile_plan parse_tiles(std::string_view text, const algorithm& a, const experimen
         const auto choices = feasible_tiles(a, e, quantum);
         if (!choices.empty()) return choices.front().plan;
         experiment least = e;
-        least.plan = {quantum.rows, quantum.keys, std::max<index_t>(1, e.plan.key_splits)};
-        if (e.what.packed_heads && e.what.banded()) least.plan.row_tile *= e.what.group();
+        least.plan = {row_step_of(e.what, quantum), quantum.keys, std::max<index_t>(1, e.plan.key_splits)};
         static_cast<void>(run(a, least)); // throws does_not_fit with the live set
         throw does_not_fit("no tiles fit near memory of " + std::to_string(e.near.bytes));
     }

@@ -20,7 +20,11 @@ struct reproduced_value {
     std::string unit;
     verdict is = verdict::miss;
     bool expected_miss = false; ///< shown to rule an accounting out
+    double last_digit = 0;      ///< what one in the last published digit is worth
 };
+
+/// Is `ours` the published figure when it is rounded to that figure's last digit? Half a digit may go either way.
+[[nodiscard]] bool rounds_to(double published, double ours, double last_digit);
 
 struct reproduction {
     std::string name;
