@@ -10,22 +10,9 @@
 
 #include <pantile/attention.hpp>
 
-namespace pantile::test {
+#include <support/page_rules.hpp>
 
-/// The functions of the page.
-enum class page_function : unsigned char {
-    forward,
-    forward_lse,
-    backward,
-    partial,
-    merge,
-    finish,
-    explain,
-    explain_backward
-};
-inline constexpr page_function page_functions[] = {
-    page_function::forward, page_function::forward_lse, page_function::backward, page_function::partial,
-    page_function::merge,   page_function::finish,      page_function::explain,  page_function::explain_backward};
+namespace pantile::test {
 
 /// One tensor argument: its numbers, wherever its view keeps them.
 struct page_argument {

@@ -10,78 +10,15 @@
 namespace pantile::test {
 namespace {
 
-constexpr const char* axes[] = {"batch", "heads", "length"};
 constexpr index_t limit = index_t{1} << 48;
-
-/// The name of an axis in messages: the last one is named after what it holds.
-std::string axis_name(const std::string& argument, int axis) {
-    if (axis < 3) return axes[axis];
-    for (const char* holds_keys : {"q", "k", "dq", "dk"}) {
-        if (argument == holds_keys) return "head_dim";
-    }
-    return "value_dim";
-}
 
 TEST(refusals, the_calls_to_spoil_are_valid) {
     for (const page_function f : page_functions) for_every_type(f, [](const auto& call) { EXPECT_NO_THROW(call()); });
 }
 
-/// What must equal what: an axis of an argument, and the axis of the argument that messages hold it against. Where the spoilt
-/// one is itself the model, the first argument that no longer fits is named.
-struct rule {
-    page_function function;
-    const char* spoilt;
-    int axis;
-    const char* named; ///< the argument that the text begins with
-    const char* model; ///< and the one that it is held against
-};
-
-/// A rule a size. The heads of q against those of k are a rule of another kind.
-std::vector<rule> rules() {
-    using enum page_function;
-    std::vector<rule> all;
-    const auto add = [&](page_function f, const char* spoilt, std::initializer_list<int> of, const char* named,
-                         const char* model) {
-        for (const int axis : of) all.push_back({f, spoilt, axis, named, model});
-    };
-    for (const page_function f : {forward, forward_lse, backward, partial, explain, explain_backward}) {
-        add(f, "q", {0, 3}, "k", "q");
-        add(f, "k", {0, 3}, "k", "q");
-        add(f, "k", {1, 2}, "v", "k");
-        add(f, "v", {0}, "v", "q");
-        add(f, "v", {1, 2}, "v", "k");
-        if (f == explain || f == explain_backward) continue;
-        const char* out = f == partial ? "part.out" : "out";
-        add(f, "q", {2}, out, "q");
-        add(f, "v", {3}, out, "v");
-        add(f, out, {0, 1, 2}, out, "q");
-        add(f, out, {3}, out, "v");
-    }
-    add(forward_lse, "lse", {0, 1, 2}, "lse", "q");
-    add(backward, "lse", {0, 1, 2}, "lse", "q");
-    add(partial, "part.max", {0, 1, 2}, "part.max", "q");
-    add(partial, "part.sum", {0, 1, 2}, "part.sum", "q");
-    add(backward, "dout", {0, 1, 2}, "dout", "q");
-    add(backward, "dout", {3}, "dout", "v");
-    add(backward, "dq", {0, 1, 2, 3}, "dq", "q");
-    add(backward, "dk", {0, 1, 2, 3}, "dk", "k");
-    add(backward, "dv", {0, 1, 2, 3}, "dv", "v");
-    add(merge, "a.out", {0, 1, 2}, "a.max", "a.out");
-    add(merge, "a.out", {3}, "b.out", "a.out");
-    for (const char* t : {"a.max", "a.sum", "b.max", "b.sum", "part.max", "part.sum"}) {
-        add(merge, t, {0, 1, 2}, t, "a.out");
-    }
-    for (const char* t : {"b.out", "part.out"}) add(merge, t, {0, 1, 2, 3}, t, "a.out");
-    add(finish, "part.out", {0, 1, 2}, "part.max", "part.out");
-    add(finish, "part.out", {3}, "out", "part.out");
-    for (const char* t : {"part.max", "part.sum", "lse"}) add(finish, t, {0, 1, 2}, t, "part.out");
-    add(finish, "out", {0, 1, 2, 3}, "out", "part.out");
-    return all;
-}
-
 /// One more, one less and none, in every dim of every tensor.
 TEST(refusals, sizes_that_do_not_fit) {
-    for (const rule& r : rules()) {
+    for (const size_rule& r : size_rules()) {
         for_every_type(r.function, [&](auto& call) {
             index_t& size = call.argument(r.spoilt).extent[r.axis];
             const index_t good = size;
@@ -102,7 +39,7 @@ TEST(refusals, sizes_that_do_not_fit) {
 
 /// Every size of every tensor stands in a rule: what is added to the page is added here.
 TEST(refusals, every_size_has_a_rule) {
-    const std::vector<rule> all = rules();
+    const std::vector<size_rule> all = size_rules();
     for (const page_function f : page_functions) {
         page_call<float, float, float> call(f);
         for (const page_argument& a : call.arguments()) {
@@ -111,7 +48,8 @@ TEST(refusals, every_size_has_a_rule) {
                 // What explain is not told the length of out, nor its columns.
                 const bool explains = f == page_function::explain || f == page_function::explain_backward;
                 found = found || (explains && ((a.name == "q" && axis == 2) || (a.name == "v" && axis == 3)));
-                for (const rule& r : all) found = found || (r.function == f && a.name == r.spoilt && r.axis == axis);
+                for (const size_rule& r : all)
+                    found = found || (r.function == f && a.name == r.spoilt && r.axis == axis);
                 EXPECT_TRUE(found) << a.name << ' ' << axis;
             }
         }

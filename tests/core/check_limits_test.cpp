@@ -84,6 +84,13 @@ TEST(memory_limits, the_largest_tensors_are_counted_in_more_than_64_bits) {
     expect_overlap(huge, before, false);
     expect_overlap(down, after, false);
     expect_overlap(huge, array((std::uintptr_t{1} << 40) + 7, 16), true);
+    // In 64 bits the reach would come out as a stride the other way.
+    const argument high = array(std::uintptr_t{1} << 60, most, most, 8);
+    const argument high_down = array(std::uintptr_t{1} << 60, most, -most, 8);
+    expect_overlap(high, array((std::uintptr_t{1} << 60) - (std::uintptr_t{1} << 51), 8), false);
+    expect_overlap(high_down, array((std::uintptr_t{1} << 60) + (std::uintptr_t{1} << 51), 8), false);
+    expect_overlap(high, array((std::uintptr_t{1} << 60) + (std::uintptr_t{1} << 51), 8), true);
+    expect_overlap(high_down, array((std::uintptr_t{1} << 60) - (std::uintptr_t{1} << 51), 8), true);
     EXPECT_NO_THROW(check_same_shape(huge, huge));
     EXPECT_NO_THROW(check_same_shape(down, down));
     EXPECT_NO_THROW(check_memory(&huge, 1, nullptr, 0));
