@@ -72,6 +72,43 @@ TEST(refusals, query_heads_that_are_no_multiple_of_the_kv_heads) {
     }
 }
 
+/// A hint where swapping heads and length would mend the call, and nowhere else.
+TEST(refusals, the_hint_at_swapped_heads_and_length_is_not_given_in_vain) {
+    const std::string hint = " (were heads and length swapped? see pantile::bhsd and pantile::bshd)";
+    page_call<float, float, float> call(page_function::forward);
+    const auto out_is = [&](index_t heads, index_t length) {
+        call.out.extent[1] = heads;
+        call.out.extent[2] = length;
+        return call.refusal();
+    };
+    EXPECT_EQ(out_is(7, 4), "pantile: out.heads is 7, q.heads is 4: they must be equal" + hint);
+    EXPECT_EQ(out_is(7, 3), "pantile: out.heads is 7, q.heads is 4: they must be equal");
+    EXPECT_EQ(out_is(7, 7), "pantile: out.heads is 7, q.heads is 4: they must be equal");
+    EXPECT_EQ(out_is(3, 4), "pantile: out.heads is 3, q.heads is 4: they must be equal");
+    EXPECT_EQ(out_is(4, 4), "pantile: out.length is 4, q.length is 7: they must be equal");
+    out_is(4, 7);
+    call.out.extent[0] = 4; // no swap mends the batch
+    EXPECT_EQ(call.refusal(), "pantile: out.batch is 4, q.batch is 3: they must be equal");
+    call.out.extent[0] = 3;
+    // Heads of q and k: each turned alone, or both, where there are more heads than rows.
+    const auto heads_are = [&](index_t q_heads, index_t q_len, index_t k_heads, index_t k_len) {
+        call.q.extent[1] = q_heads, call.q.extent[2] = q_len;
+        call.k.extent[1] = call.v.extent[1] = k_heads, call.k.extent[2] = call.v.extent[2] = k_len;
+        const std::string text = call.refusal();
+        const std::string plain = "pantile: q.heads is " + std::to_string(q_heads) + ", k.heads is " +
+                                  std::to_string(k_heads) + ": q.heads must be a multiple of k.heads";
+        EXPECT_EQ(text.substr(0, plain.size()), plain);
+        return text.size() > plain.size();
+    };
+    EXPECT_TRUE(heads_are(7, 4, 2, 11));  // q alone
+    EXPECT_TRUE(heads_are(4, 7, 11, 2));  // k alone
+    EXPECT_TRUE(heads_are(13, 6, 11, 2)); // both
+    EXPECT_FALSE(heads_are(7, 5, 2, 11)); // none mends it
+    EXPECT_FALSE(heads_are(3, 4, 2, 11)); // fewer heads than rows, as they should be
+    EXPECT_FALSE(heads_are(3, 1, 2, 11)); // one row, of which every number is a multiple
+    EXPECT_FALSE(heads_are(4, 7, 11, 1));
+}
+
 TEST(refusals, sizes_out_of_range) {
     for (const page_function f : page_functions) {
         for_every_type(f, [](auto& call) {
