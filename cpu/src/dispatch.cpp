@@ -18,8 +18,6 @@ namespace pantile::cpu {
 namespace {
 
 #if defined(PANTILE_X86)
-/// The register states that the operating system saves on a task switch (XCR0). An instruction set whose registers are
-/// not saved must not be used, whatever the processor can do.
 std::uint64_t saved_states() {
     std::uint32_t low = 0;
     std::uint32_t high = 0;
@@ -40,24 +38,17 @@ const char* ask_for_tiles() {
 }
 
 features detect() {
-    constexpr std::uint64_t sse_avx = 0x6;     // XMM, YMM
-    constexpr std::uint64_t all_avx512 = 0xe6; // and the masks, the upper halves, the upper registers
-    constexpr std::uint64_t tiles = 0x60000;   // configuration and data
-    const auto bit = [](unsigned word, int i) { return (word >> i & 1U) != 0; };
+    constexpr std::uint32_t may_ask_for_saved_states = 1U << 27;
+    processor_words w;
     unsigned a = 0, b = 0, c = 0, d = 0;
-    if (__get_cpuid(1, &a, &b, &c, &d) == 0 || !bit(c, 27)) return {}; // bit 27: xgetbv may be asked
-    const bool avx_fma_f16c = bit(c, 28) && bit(c, 12) && bit(c, 29);
-    const std::uint64_t saved = saved_states();
+    if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & may_ask_for_saved_states) == 0) return {};
+    w.leaf1_c = c;
+    w.saved = saved_states();
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return {};
-    features f;
-    f.avx2 = avx_fma_f16c && bit(b, 5) && (saved & sse_avx) == sse_avx;
-    f.avx512 = f.avx2 && bit(b, 16) && bit(b, 17) && bit(b, 28) && bit(b, 30) && bit(b, 31) &&
-               (saved & all_avx512) == all_avx512;
-    const bool amx_bf16 = bit(d, 22) && bit(d, 24);
-    if (!f.avx512 || !amx_bf16 || (saved & tiles) != tiles) return f;
-    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0) return f;
-    f.amx = bit(a, 5);
-    return f;
+    w.leaf7_b = b;
+    w.leaf7_d = d;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) w.leaf7_1_a = a;
+    return features_of(w);
 }
 #else
 const char* ask_for_tiles() { return ""; }

@@ -37,6 +37,21 @@ bool is_known(isa set) {
 
 } // namespace
 
+features features_of(const processor_words& w) {
+    constexpr std::uint64_t sse_avx = 0x6;     // XMM, YMM
+    constexpr std::uint64_t all_avx512 = 0xe6; // and the masks, the upper halves, the upper registers
+    constexpr std::uint64_t tiles = 0x60000;   // configuration and data
+    const auto bit = [](std::uint32_t word, int i) { return (word >> i & 1U) != 0; };
+    const bool avx_fma_f16c = bit(w.leaf1_c, 28) && bit(w.leaf1_c, 12) && bit(w.leaf1_c, 29);
+    features f;
+    f.avx2 = avx_fma_f16c && bit(w.leaf7_b, 5) && (w.saved & sse_avx) == sse_avx;
+    f.avx512 = f.avx2 && bit(w.leaf7_b, 16) && bit(w.leaf7_b, 17) && bit(w.leaf7_b, 28) && bit(w.leaf7_b, 30) &&
+               bit(w.leaf7_b, 31) && (w.saved & all_avx512) == all_avx512;
+    const bool amx_bf16 = bit(w.leaf7_d, 22) && bit(w.leaf7_d, 24);
+    f.amx = f.avx512 && amx_bf16 && bit(w.leaf7_1_a, 5) && (w.saved & tiles) == tiles;
+    return f;
+}
+
 const char* name_of(isa set) {
     switch (set) {
     case isa::automatic:

@@ -2,6 +2,8 @@
 /// The rule by which a call gets its instruction set: plain values in, so that it can be tested on any processor.
 #pragma once
 
+#include <cstdint>
+
 #include <pantile/options.hpp>
 
 namespace pantile::cpu {
@@ -12,6 +14,18 @@ struct features {
     bool avx512 = false;
     bool amx = false; ///< tiles of bf16, and AVX-512's conversion to bf16; a process must ask for their use
 };
+
+/// What the processor (cpuid, by leaf and register) and the operating system tell of themselves.
+struct processor_words {
+    std::uint32_t leaf1_c = 0;
+    std::uint32_t leaf7_b = 0;
+    std::uint32_t leaf7_d = 0;
+    std::uint32_t leaf7_1_a = 0;
+    /// The register states that the operating system saves on a task switch (XCR0). An instruction set whose registers are
+    /// not saved must not be used, whatever the processor can do.
+    std::uint64_t saved = 0;
+};
+[[nodiscard]] features features_of(const processor_words& w);
 
 /// What a call gets.
 struct isa_choice {

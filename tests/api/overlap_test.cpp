@@ -236,5 +236,143 @@ RC_GTEST_PROP(overlap, of_any_two_arguments_is_refused_or_harmless, (std::uint64
     }
 }
 
+/// The text of the refusal; empty if the call ran.
+std::string refusal(const placed_call& call) {
+    std::vector<std::byte> buffer(static_cast<std::size_t>(call.buffer_bytes()));
+    call.fill(buffer, 1);
+    try {
+        call.run(buffer);
+    } catch (const invalid_argument& e) {
+        return e.what();
+    }
+    return "";
+}
+
+/// Every pair of every function: with one number in common, at either end, it is refused with both names, unless both are only
+/// read; side by side it is not.
+TEST(overlap, of_one_number_is_refused_and_neighbours_are_not) {
+    constexpr auto merge = function::merge;
+    constexpr auto finish = function::finish;
+    for (const auto f :
+         {function::forward, function::forward_lse, function::partial, merge, finish, function::backward}) {
+        for (const bool in_place : {false, true}) {
+            if (in_place && f != merge && f != finish) continue;
+            const placed_call apart(f, in_place, true, 1);
+            const auto count = apart.pieces().size();
+            for (std::size_t i = 0; i < count; ++i) {
+                for (std::size_t j = 0; j < count; ++j) {
+                    const piece& mover = apart.pieces()[i];
+                    const piece& other = apart.pieces()[j];
+                    if (i == j || std::string(mover.twin) == other.name || std::string(other.twin) == mover.name) {
+                        continue;
+                    }
+                    // Key lengths are aligned to 8 bytes, and so is then what lies beside them.
+                    const bool aligned = mover.numbers && other.numbers;
+                    const index_t unit = aligned ? 4 : 8;
+                    const auto moved_to = [&](index_t at) {
+                        placed_call call = apart;
+                        call.move(i, at);
+                        return refusal(call);
+                    };
+                    const index_t end = core::round_up(other.at + other.bytes, unit);
+                    const index_t before = (other.at - mover.bytes) / unit * unit;
+                    EXPECT_EQ(moved_to(end), "") << mover.name << " after " << other.name;
+                    EXPECT_EQ(moved_to(before), "") << mover.name << " before " << other.name;
+                    for (const index_t at : {end - unit, before + unit}) {
+                        const std::string text = moved_to(at);
+                        if (mover.is == role::input && other.is == role::input) {
+                            EXPECT_EQ(text, "") << mover.name << " and " << other.name << " are read";
+                            continue;
+                        }
+                        EXPECT_TRUE(names(text, apart, mover) && names(text, apart, other))
+                            << mover.name << " over " << other.name << ": " << text;
+                        EXPECT_NE(text.find(" overlaps "), std::string::npos) << text;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A part that is a's memory but for one thing, and so not in place.
+TEST(overlap, of_a_part_that_is_nearly_in_place_is_refused) {
+    std::vector<float> memory(600, 0.5F);
+    const auto part_at = [&](index_t n) {
+        return partial_view<float>{bhsd(memory.data() + n, 1, 3, 3, 4), bhs(memory.data() + n + 60, 1, 3, 3),
+                                   bhs(memory.data() + n + 80, 1, 3, 3)};
+    };
+    const partial_view<float> a = part_at(0);
+    const partial_view<float> b = part_at(200);
+    const auto text = [&](const partial_view<float>& part) -> std::string {
+        const std::vector<float> before = memory;
+        try {
+            merge(a, b, part);
+        } catch (const invalid_argument& e) {
+            EXPECT_EQ(memory, before);
+            return e.what();
+        }
+        return "";
+    };
+    const std::string own = ": an output needs memory of its own";
+    EXPECT_EQ(text(a), "");
+    for (const index_t step : {-1, 1}) {
+        partial_view<float> part = a;
+        if (step > 0) {
+            part.out.data += step;
+            EXPECT_EQ(text(part), "pantile: part.out overlaps a.out" + own);
+        }
+        part = a;
+        part.max.data += step;
+        EXPECT_EQ(text(part), "pantile: part.out overlaps a.out" + own);
+        part = a;
+        part.sum.data += step;
+        EXPECT_EQ(text(part), "pantile: part.out overlaps a.out" + own);
+    }
+    const auto swapped = [](auto view) { // heads and rows are equally many
+        std::swap(view.stride[1], view.stride[2]);
+        return view;
+    };
+    EXPECT_EQ(text({swapped(a.out), a.max, a.sum}), "pantile: part.out overlaps a.out" + own);
+    EXPECT_EQ(text({a.out, swapped(a.max), a.sum}), "pantile: part.out overlaps a.out" + own);
+    EXPECT_EQ(text({a.out, a.max, swapped(a.sum)}), "pantile: part.out overlaps a.out" + own);
+    // Each tensor elsewhere, the other two in place.
+    const partial_view<float> other = part_at(400);
+    EXPECT_EQ(text({other.out, a.max, a.sum}), "pantile: part.max overlaps a.max" + own);
+    EXPECT_EQ(text({a.out, other.max, a.sum}), "pantile: part.out overlaps a.out" + own);
+    EXPECT_EQ(text({a.out, a.max, other.sum}), "pantile: part.out overlaps a.out" + own);
+    EXPECT_EQ(text({other.out, other.max, a.sum}), "pantile: part.sum overlaps a.sum" + own);
+    EXPECT_EQ(text(other), "");
+    EXPECT_EQ(text(b), "pantile: part.out overlaps b.out" + own); // in place means a
+}
+
+TEST(overlap, of_a_result_that_is_nearly_in_place_is_refused) {
+    std::vector<float> memory(600, 0.5F);
+    const partial_view<float> part{bhsd(memory.data(), 1, 3, 3, 4), bhs(memory.data() + 60, 1, 3, 3),
+                                   bhs(memory.data() + 80, 1, 3, 3)};
+    const row_view<float> lse = bhs(memory.data() + 300, 1, 3, 3);
+    const auto text = [&](const tensor_view<float>& out, const row_view<float>& rows) -> std::string {
+        const std::vector<float> before = memory;
+        try {
+            finish(part, out, rows);
+        } catch (const invalid_argument& e) {
+            EXPECT_EQ(memory, before);
+            return e.what();
+        }
+        return "";
+    };
+    const std::string own = ": an output needs memory of its own";
+    tensor_view<float> out = part.out;
+    out.data += 1;
+    EXPECT_EQ(text(out, lse), "pantile: out overlaps part.out" + own);
+    out = part.out;
+    std::swap(out.stride[1], out.stride[2]);
+    EXPECT_EQ(text(out, lse), "pantile: out overlaps part.out" + own);
+    // In place, but for lse.
+    EXPECT_EQ(text(part.out, part.max), "pantile: lse overlaps part.max" + own);
+    EXPECT_EQ(text(part.out, part.sum), "pantile: lse overlaps part.sum" + own);
+    EXPECT_EQ(text(part.out, bhs(memory.data() + 35, 1, 3, 3)), "pantile: lse overlaps out" + own);
+    EXPECT_EQ(text(part.out, lse), "");
+}
+
 } // namespace
 } // namespace pantile::test

@@ -1,5 +1,8 @@
 // The rule by which a call gets its instruction set, for every processor, permission and wish; and what nobody asks for.
+#include <cstdint>
+#include <initializer_list>
 #include <string>
+#include <type_traits>
 
 #include <gmock/gmock.h>
 
@@ -121,6 +124,47 @@ TEST(isa_choice, names_come_in_upper_or_lower_case) {
     for (const char* unknown : {"avx", "avx5122", " avx2", "sse2"}) {
         EXPECT_THROW((void)parse_isa(unknown, f), invalid_argument) << unknown;
     }
+}
+
+/// A processor with all that the sets need, and no more; bits by their numbers in Intel's manual.
+processor_words all_of_amx() {
+    const auto bits = [](std::initializer_list<int> numbers) {
+        std::uint32_t word = 0;
+        for (const int n : numbers) word |= 1U << n;
+        return word;
+    };
+    processor_words w;
+    w.leaf1_c = bits({12, 28, 29});            // FMA, AVX, F16C
+    w.leaf7_b = bits({5, 16, 17, 28, 30, 31}); // AVX2; AVX-512 F, DQ, CD, BW, VL
+    w.leaf7_d = bits({22, 24});                // AMX-BF16, AMX-TILE
+    w.leaf7_1_a = bits({5});                   // AVX512-BF16
+    w.saved = 0x600e6; // XMM, YMM; masks, upper halves, upper registers; tile configuration and data
+    return w;
+}
+
+/// Each set needs each of its bits, and nothing else takes it away.
+TEST(isa_choice, every_bit_of_the_processor_counts) {
+    const processor_words all = all_of_amx();
+    const auto offers = [](const processor_words& w) { return std::string(names_of(features_of(w))); };
+    EXPECT_EQ(offers(all), "baseline, avx2, avx512, amx");
+    EXPECT_EQ(offers({}), "baseline");
+    const auto without = [&](auto word, int bit) {
+        processor_words w = all;
+        w.*word = static_cast<std::remove_reference_t<decltype(w.*word)>>(w.*word & ~(std::uint64_t{1} << bit));
+        return offers(w);
+    };
+    for (const int bit : {12, 28, 29}) EXPECT_EQ(without(&processor_words::leaf1_c, bit), "baseline") << bit;
+    EXPECT_EQ(without(&processor_words::leaf7_b, 5), "baseline");
+    for (const int bit : {1, 2}) EXPECT_EQ(without(&processor_words::saved, bit), "baseline") << bit;
+    for (const int bit : {16, 17, 28, 30, 31}) {
+        EXPECT_EQ(without(&processor_words::leaf7_b, bit), "baseline, avx2") << bit;
+    }
+    for (const int bit : {5, 6, 7}) EXPECT_EQ(without(&processor_words::saved, bit), "baseline, avx2") << bit;
+    for (const int bit : {22, 24}) {
+        EXPECT_EQ(without(&processor_words::leaf7_d, bit), "baseline, avx2, avx512") << bit;
+    }
+    EXPECT_EQ(without(&processor_words::leaf7_1_a, 5), "baseline, avx2, avx512");
+    for (const int bit : {17, 18}) EXPECT_EQ(without(&processor_words::saved, bit), "baseline, avx2, avx512") << bit;
 }
 
 } // namespace

@@ -1,6 +1,5 @@
 // The ladder of kernels, with made-up devices: which kernel a call gets, and that it fits.
 
-#include "decode/tile.hpp"
 #include "plan.hpp"
 
 #include <gtest/gtest.h>
@@ -126,20 +125,6 @@ TEST(plan, up_to_16_rows_get_the_kernel_that_merges_its_splits) {
     plan = choose(p, aligned(), h100);
     EXPECT_EQ(plan.chosen->kind, cuda_kernel::decode);
     EXPECT_FALSE(plan.chosen->merges_splits);
-}
-
-TEST(plan, parts_of_a_split_call_do_not_overlap) {
-    for (const int rows : {1, 3, 16}) {
-        for (const int columns : {0, 8, 256}) {
-            const decode_parts parts{40, 7, rows, columns};
-            EXPECT_GE(parts.first_byte(), 40 * 8);
-            EXPECT_GE(parts.floats(), rows * (columns + 2));
-            EXPECT_EQ(parts.floats() % 4, 0); // 16-byte pieces
-            EXPECT_EQ(parts.place(0, 1) - parts.place(0, 0), parts.floats());
-            EXPECT_EQ(parts.place(1, 0) - parts.place(0, 6), parts.floats());
-            EXPECT_EQ(parts.bytes(), parts.first_byte() + (parts.place(39, 6) + parts.floats()) * 4);
-        }
-    }
 }
 
 TEST(plan, wide_types_have_kernels_of_their_own) {

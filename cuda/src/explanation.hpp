@@ -1,0 +1,11 @@
+#pragma once
+
+#include "plan.hpp"
+
+// What explain tells of a call whose kernel is chosen.
+
+namespace pantile::cuda {
+
+[[nodiscard]] device_explanation explained(const core::problem& shape, const forward_plan& plan, element type);
+
+} // namespace pantile::cuda

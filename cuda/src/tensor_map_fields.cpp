@@ -1,0 +1,50 @@
+#include "tensor_map_fields.hpp"
+
+#include "tile/swizzle.hpp"
+
+namespace pantile::cuda {
+namespace {
+
+/// Bytes from one index to the next. A dim of one index has no stride to speak of: any legal one does.
+cuuint64_t stride_bytes(index_t extent, index_t stride, element type) {
+    return extent == 1 ? 16 : static_cast<cuuint64_t>(stride * bytes_of(type));
+}
+
+CUtensorMapDataType type_of(element type) {
+    switch (type) {
+    case element::float16:
+        return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+    case element::bfloat16:
+        return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    case element::float32:
+        return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    case element::float64:
+        break;
+    }
+    return CU_TENSOR_MAP_DATA_TYPE_FLOAT64;
+}
+
+} // namespace
+
+map_fields<4> tensor_map_fields(element type, index_t batch, index_t heads, index_t length, index_t dim,
+                                const layout& strides, int box_rows) {
+    return {type_of(type),
+            {static_cast<cuuint64_t>(dim), static_cast<cuuint64_t>(length), static_cast<cuuint64_t>(heads),
+             static_cast<cuuint64_t>(batch)},
+            {stride_bytes(length, strides.row, type), stride_bytes(heads, strides.head, type),
+             stride_bytes(batch, strides.batch, type)},
+            {static_cast<cuuint32_t>(panel_row_bytes / bytes_of(type)), static_cast<cuuint32_t>(box_rows), 1, 1}};
+}
+
+map_fields<5> panel_map_fields(index_t batch, index_t heads, index_t length, index_t dim, const layout& strides,
+                               int box_rows, int box_panels) {
+    constexpr auto type = element::float64;
+    return {type_of(type),
+            {16, static_cast<cuuint64_t>(length), static_cast<cuuint64_t>(dim / 16), static_cast<cuuint64_t>(heads),
+             static_cast<cuuint64_t>(batch)},
+            {stride_bytes(length, strides.row, type), panel_row_bytes, stride_bytes(heads, strides.head, type),
+             stride_bytes(batch, strides.batch, type)},
+            {16, static_cast<cuuint32_t>(box_rows), static_cast<cuuint32_t>(box_panels), 1, 1}};
+}
+
+} // namespace pantile::cuda
