@@ -1,8 +1,8 @@
 // Work memory by its own: where its pieces lie, what threads keep, and what they give back.
 #include <array>
 #include <cstring>
+#include <functional>
 #include <latch>
-#include <optional>
 #include <set>
 #include <thread>
 #include <vector>
@@ -12,6 +12,7 @@
 #include <support/guarded_new.hpp>
 
 #include "scratch.hpp"
+#include "threads.hpp"
 
 namespace pantile::test {
 namespace {
@@ -143,6 +144,48 @@ TEST(workspace, small_memory_is_kept_until_the_thread_ends) {
         EXPECT_EQ(mine(), kept) << "given back after the call";
     }).join();
     EXPECT_EQ(blocks_alive(taker).count, 0U);
+}
+
+/// What a thread does last, after its work memory is given back.
+struct last_will {
+    std::function<void()> will;
+    last_will() = default;
+    last_will(const last_will&) = delete;
+    last_will& operator=(const last_will&) = delete;
+    ~last_will() {
+        if (will) will();
+    }
+};
+
+/// Calls may come while a thread ends: they work alone, and in memory of their own.
+TEST(workspace, a_thread_that_is_ending_keeps_nothing_and_works_alone) {
+    bool ended_before = true, ended = false;
+    index_t allowed = 0, startable = 0;
+    blocks left{1, 1};
+    std::thread([&] {
+        static thread_local last_will last; // ends after what the library leaves in this thread
+        const auto call = [] {
+            for (const index_t own : {index_t{1000}, large}) {
+                const workspace w({}, 1, own, 1000, "explain");
+                std::memset(w.of_thread(0), 1, static_cast<std::size_t>(own));
+                std::memset(w.shared(), 1, 1000);
+            }
+        };
+        last.will = [&, call] {
+            ended = cpu::thread_is_ending();
+            allowed = cpu::allowed_threads(3);
+            startable = cpu::startable_threads(3);
+            call();
+            left = mine();
+        };
+        call();
+        ended_before = cpu::thread_is_ending();
+    }).join();
+    EXPECT_FALSE(ended_before);
+    EXPECT_TRUE(ended);
+    EXPECT_EQ(allowed, 1);
+    EXPECT_EQ(startable, 1);
+    EXPECT_EQ(left.count, 0U);
 }
 
 /// Memory that cannot be had: the error arrives, and smaller calls go on as before.
