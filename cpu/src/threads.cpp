@@ -29,25 +29,12 @@ bool forks_are_watched() {
     return watched;
 }
 
-/// The stack that OpenMP gives its threads where the environment says so (in KiB unless it names a unit); 0: the system's.
+/// The stack that OpenMP gives its threads where the environment says so; 0: the system's.
 std::size_t openmp_stack_bytes() {
     for (const char* name : {"OMP_STACKSIZE", "GOMP_STACKSIZE"}) {
         const char* value = std::getenv(name);
         if (value == nullptr) continue;
-        char* unit = nullptr;
-        const std::size_t number = std::strtoull(value, &unit, 10);
-        if (unit == value) continue;
-        while (std::isspace(static_cast<unsigned char>(*unit)) != 0) ++unit;
-        switch (std::tolower(static_cast<unsigned char>(*unit))) {
-        case 'b':
-            return number;
-        case 'm':
-            return number << 20;
-        case 'g':
-            return number << 30;
-        default:
-            return number << 10;
-        }
+        if (const std::size_t bytes = stack_bytes(value); bytes > 0) return bytes;
     }
     return 0;
 }
@@ -102,6 +89,23 @@ index_t try_threads(index_t count) {
 }
 
 } // namespace
+
+std::size_t stack_bytes(const char* value) {
+    char* unit = nullptr;
+    const std::size_t number = std::strtoull(value, &unit, 10);
+    if (unit == value) return 0;
+    while (std::isspace(static_cast<unsigned char>(*unit)) != 0) ++unit;
+    switch (std::tolower(static_cast<unsigned char>(*unit))) {
+    case 'b':
+        return number;
+    case 'm':
+        return number << 20;
+    case 'g':
+        return number << 30;
+    default:
+        return number << 10;
+    }
+}
 
 index_t allowed_threads(index_t wanted) {
     if (forked.load(std::memory_order_relaxed) || thread_is_ending()) return 1;

@@ -2,6 +2,8 @@
 /// How many threads a call may have.
 #pragma once
 
+#include <cstddef>
+
 #include <pantile/core/macros.hpp>
 
 namespace pantile::cpu {
@@ -15,5 +17,8 @@ namespace pantile::cpu {
 /// cannot. The first time that a thread asks for that many, they are started for a try. Also the last call before a
 /// parallel region: from the first one on, forks are watched.
 [[nodiscard]] index_t startable_threads(index_t wanted);
+
+/// What a value of OMP_STACKSIZE stands for: KiB unless it names a unit, b, k, m or g. 0: no number.
+[[nodiscard]] std::size_t stack_bytes(const char* value);
 
 } // namespace pantile::cpu

@@ -1,5 +1,8 @@
 #include "api_call.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <span>
 #include <stdexcept>
 
 #include <support/library_mask.hpp>
@@ -25,18 +28,47 @@ tensor<double> take(const stored<T>& s, const char* what) {
     return s.values();
 }
 
+/// Work memory as the style asks for it, full of NaN, between marked bytes.
+class work_memory {
+  public:
+    work_memory(const call_style& s, index_t bytes) {
+        if (s.workspace < 0) return;
+        memory_.assign(static_cast<std::size_t>(bytes) + 4 * edge, mark);
+        const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
+        begin_ = edge + (edge - address % edge) % edge + static_cast<std::size_t>(s.workspace) % edge;
+        bytes_ = static_cast<std::size_t>(bytes);
+        std::fill_n(memory_.begin() + static_cast<std::ptrdiff_t>(begin_), bytes_, std::byte{0xff});
+    }
+    void hand_to(options& o) { o.workspace = std::span(memory_).subspan(begin_, bytes_); }
+    void check() const {
+        for (std::size_t n = 0; n < memory_.size(); ++n) {
+            if ((n < begin_ || n >= begin_ + bytes_) && memory_[n] != mark) {
+                throw std::logic_error("memory around the workspace was written");
+            }
+        }
+    }
+
+  private:
+    static constexpr std::size_t edge = 64;
+    static constexpr std::byte mark{0xa5};
+    std::vector<std::byte> memory_;
+    std::size_t begin_ = 0;
+    std::size_t bytes_ = 0;
+};
+
 template <class In, class Out>
 call_results run(const attention_case& c, const attention_inputs& in, const call_style& s, bool backward) {
     using stat = std::conditional_t<std::is_same_v<In, double>, double, float>;
-    const options o = options_of(c, s);
+    options o = options_of(c, s);
     const stored<In> q(in.q, s.q);
     const stored<In> k(in.k, s.k);
     const stored<In> v(in.v, s.v);
     const stored<In> dout(in.dout, s.dout);
     call_results r;
-    if (std::is_same_v<In, bfloat16> && explain(q.view(), k.view(), v.view(), o).isa == "amx") {
-        r.rounding = p_rounding::to_bfloat16;
-    }
+    const explanation e = explain(q.view(), k.view(), v.view(), o);
+    if (std::is_same_v<In, bfloat16> && e.isa == "amx") r.rounding = p_rounding::to_bfloat16;
+    work_memory memory(s, e.workspace_bytes);
+    memory.hand_to(o);
     r.inputs = {q.values(), k.values(), v.values(), dout.values()};
 
     stored<Out> out(c.out_extent(), s.out);
@@ -53,19 +85,37 @@ call_results run(const attention_case& c, const attention_inputs& in, const call
             throw std::logic_error("out differs when lse is not asked for");
         }
     }
+    memory.check();
 
     if (backward) {
         stored<In> forward_out(r.out, s.out);
         stored<Out> dq(c.q_extent(), s.out);
         stored<Out> dk(c.k_extent(), s.dk);
         stored<Out> dv(c.v_extent(), s.dk);
+        o.workspace = {};
+        work_memory own(s, explain_backward(q.view(), k.view(), v.view(), o).workspace_bytes);
+        own.hand_to(o);
         attention_backward(q.view(), k.view(), v.view(), forward_out.view(), lse.rows(), dout.view(), dq.view(),
                            dk.view(), dv.view(), o);
         r.dq = take(dq, "dq");
         r.dk = take(dk, "dk");
         r.dv = take(dv, "dv");
+        own.check();
     }
     return r;
+}
+
+template <class In>
+partial_results run_partial(const attention_case& c, const attention_inputs& in, const call_style& s) {
+    using number = std::conditional_t<std::is_same_v<In, double>, double, float>;
+    options o = options_of(c, s);
+    const stored<In> q(in.q, s.q), k(in.k, s.k), v(in.v, s.v);
+    stored<number> out(c.out_extent(), s.out), max(c.lse_extent(), s.lse), sum(c.lse_extent(), s.lse);
+    work_memory memory(s, explain(q.view(), k.view(), v.view(), o).workspace_bytes);
+    memory.hand_to(o);
+    attention_partial(q.view(), k.view(), v.view(), {out.view(), max.rows(), sum.rows()}, o);
+    memory.check();
+    return {take(out, "part.out"), take(max, "part.max"), take(sum, "part.sum")};
 }
 
 } // namespace
@@ -80,6 +130,20 @@ call_results call_attention(const attention_case& c, const attention_inputs& in,
         return s.wide_out ? run<float16, float>(c, in, s, backward) : run<float16, float16>(c, in, s, backward);
     case dtype::bf16:
         return s.wide_out ? run<bfloat16, float>(c, in, s, backward) : run<bfloat16, bfloat16>(c, in, s, backward);
+    }
+    return {};
+}
+
+partial_results call_partial(const attention_case& c, const attention_inputs& in, const call_style& s) {
+    switch (s.type) {
+    case dtype::f64:
+        return run_partial<double>(c, in, s);
+    case dtype::f32:
+        return run_partial<float>(c, in, s);
+    case dtype::f16:
+        return run_partial<float16>(c, in, s);
+    case dtype::bf16:
+        return run_partial<bfloat16>(c, in, s);
     }
     return {};
 }
@@ -140,6 +204,7 @@ rc::Gen<call_style> any_style() {
         if (chance(60)) {
             s.plan = tile_plan{chance(20) ? 0 : pick(1, 80), chance(20) ? 0 : pick(1, 80), chance(40) ? 0 : pick(1, 6)};
         }
+        if (chance(30)) s.workspace = static_cast<int>(pick(0, 63));
         return s;
     });
 }
@@ -149,6 +214,7 @@ void showValue(const call_style& s, std::ostream& os) { // NOLINT
        << " v=" << name(s.v) << " dout=" << name(s.dout) << " out=" << name(s.out) << " lse=" << name(s.lse)
        << " dk=" << name(s.dk) << " isa=" << name(s.set) << " threads=" << s.threads;
     if (s.plan) os << " plan=" << s.plan->row_tile << 'x' << s.plan->key_tile << '/' << s.plan->key_splits;
+    if (s.workspace >= 0) os << " workspace+" << s.workspace;
     os << '}';
 }
 

@@ -27,6 +27,8 @@ struct call_style {
     isa set = isa::automatic;
     int threads = 0;
     std::optional<tile_plan> plan;
+    /// The caller's work memory: what explain asks for and no byte more, so far from an aligned address. -1: the library's.
+    int workspace = -1;
 
     [[nodiscard]] dtype out_type() const { return wide_out ? compute_dtype(type) : type; }
 };
@@ -43,6 +45,12 @@ struct call_results {
 /// attention, and attention_backward if asked. Throws std::logic_error if memory around an output was written.
 [[nodiscard]] call_results call_attention(const attention_case& c, const attention_inputs& in, const call_style& s,
                                           bool backward);
+
+/// What attention_partial gives: its numbers, in the precision computed in. Throws like call_attention.
+struct partial_results {
+    tensor<double> out, max, sum;
+};
+[[nodiscard]] partial_results call_partial(const attention_case& c, const attention_inputs& in, const call_style& s);
 
 /// The sets that this machine has.
 [[nodiscard]] const std::vector<isa>& available_isas();

@@ -33,35 +33,51 @@ RC_GTEST_PROP(backward, is_the_answer_on_larger_problems, (std::uint64_t seed)) 
     holds(c, make_inputs(c, s.type, *any_data_kind(), seed), s);
 }
 
-/// accumulate adds to what was there, in every layout.
-RC_GTEST_PROP(backward, accumulates_when_asked, (std::uint64_t seed)) {
-    const attention_case c = *any_case({.batch = 2, .kv_heads = 2, .group = 2, .length = 40, .dim = 20});
-    const attention_inputs in = make_inputs(c, dtype::f64, data_kind::normal, seed);
-    call_style s;
-    s.type = dtype::f64;
-    s.set = *rc::gen::elementOf(available_isas());
+/// Gradients added to other numbers: each is the sum, rounded to its type once.
+template <class In, class Grad>
+void accumulates(const attention_case& c, const attention_inputs& in, const call_style& s, std::uint64_t seed) {
+    using stat = std::conditional_t<std::is_same_v<In, double>, double, float>;
     const call_results plain = call_attention(c, in, s, true);
-
-    const layout l = *any_output_layout();
-    const stored<double> q(in.q, layout::bhsd), k(in.k, layout::bhsd), v(in.v, layout::bhsd),
-        dout(in.dout, layout::bhsd);
-    const stored<double> out(plain.out, layout::bhsd), lse(plain.lse, layout::bhsd);
-    stored<double> dq(in.q, l), dk(in.k, l), dv(in.v, l); // begin with other numbers
+    const attention_inputs begin = make_inputs(c, s.out_type(), data_kind::normal, seed + 1);
+    const stored<In> q(in.q, s.q), k(in.k, s.k), v(in.v, s.v), dout(in.dout, s.dout), out(plain.out, layout::bhsd);
+    const stored<stat> lse(plain.lse, layout::bhsd);
+    stored<Grad> dq(begin.q, s.out), dk(begin.k, s.dk), dv(begin.v, s.dk);
     options o = options_of(c, s);
     o.accumulate = true;
     attention_backward(q.view(), k.view(), v.view(), out.view(), lse.rows(), dout.view(), dq.view(), dk.view(),
                        dv.view(), o);
-    const auto check = [](const stored<double>& sum, const tensor<double>& begin, const tensor<double>& gradient) {
+    const double u = unit_roundoff(s.out_type());
+    const auto check = [&](const stored<Grad>& sum, const tensor<double>& before, const tensor<double>& gradient) {
         RC_ASSERT(sum.gaps_are_untouched());
         const tensor<double> values = sum.values();
         for (std::size_t n = 0; n < values.data.size(); ++n) {
-            const double expected = begin.data[n] + gradient.data[n];
-            RC_ASSERT(std::abs(values.data[n] - expected) <= 1e-12 * (1.0 + std::abs(gradient.data[n])));
+            const double expected = before.data[n] + gradient.data[n]; // of which the second was rounded, too
+            const double size = std::abs(before.data[n]) + std::abs(gradient.data[n]);
+            RC_ASSERT(std::abs(values.data[n] - expected) <= 2.1 * u * size + smallest(s.out_type()));
         }
     };
-    check(dq, in.q, plain.dq);
-    check(dk, in.k, plain.dk);
-    check(dv, in.v, plain.dv);
+    check(dq, begin.q, plain.dq);
+    check(dk, begin.k, plain.dk);
+    check(dv, begin.v, plain.dv);
+}
+
+/// accumulate adds to what was there: in every layout, type and plan, with keys in one chunk or several.
+RC_GTEST_PROP(backward, accumulates_when_asked, (std::uint64_t seed)) {
+    const attention_case c = *any_case({.batch = 2, .kv_heads = 2, .group = 2, .length = 40, .dim = 20});
+    call_style s = *any_style();
+    s.q = s.k = s.v = s.dout = layout::bhsd; // no broadcast: the numbers are the same in every layout
+    const attention_inputs in = make_inputs(c, s.type, data_kind::normal, seed);
+    switch (s.type) {
+    case dtype::f64:
+        return accumulates<double, double>(c, in, s, seed);
+    case dtype::f32:
+        return accumulates<float, float>(c, in, s, seed);
+    case dtype::f16:
+        return s.wide_out ? accumulates<float16, float>(c, in, s, seed) : accumulates<float16, float16>(c, in, s, seed);
+    case dtype::bf16:
+        return s.wide_out ? accumulates<bfloat16, float>(c, in, s, seed)
+                          : accumulates<bfloat16, bfloat16>(c, in, s, seed);
+    }
 }
 
 /// Gradients are the slopes of the forward call itself (fp64).

@@ -1,5 +1,6 @@
 // Calls from several user threads at once, and from inside OpenMP regions: each gives the bits of a lone call.
 #include <atomic>
+#include <latch>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -15,7 +16,15 @@ struct prepared_call {
     call_style s;
     attention_inputs in;
     call_results expected;
+    partial_results expected_part;
 };
+
+prepared_call prepare(prepared_call p, std::uint64_t seed) {
+    p.in = make_inputs(p.c, p.s.type, data_kind::normal, seed);
+    p.expected = call_attention(p.c, p.in, p.s, true);
+    p.expected_part = call_partial(p.c, p.in, p.s);
+    return p;
+}
 
 /// Calls of different shapes and types.
 std::vector<prepared_call> some_calls() {
@@ -33,17 +42,43 @@ std::vector<prepared_call> some_calls() {
         if (n % 2 == 0) p.c.right = 0;
         p.s.type = n % 3 == 0 ? dtype::f32 : n % 3 == 1 ? dtype::f64 : dtype::bf16;
         p.s.threads = n % 4;
-        p.in = make_inputs(p.c, p.s.type, data_kind::normal, static_cast<std::uint64_t>(n));
-        p.expected = call_attention(p.c, p.in, p.s, true);
-        calls.push_back(std::move(p));
+        calls.push_back(prepare(std::move(p), static_cast<std::uint64_t>(n)));
+    }
+    return calls;
+}
+
+/// Calls whose threads share memory: keys in splits forward, in chunks backward. Of all types.
+std::vector<prepared_call> calls_that_share() {
+    std::vector<prepared_call> calls;
+    std::uint64_t seed = 100;
+    for (const dtype type : {dtype::f32, dtype::f64, dtype::f16, dtype::bf16}) {
+        prepared_call few_rows; // splits of the library's choice, and 6 chunks
+        few_rows.c.q_heads = 4;
+        few_rows.c.kv_heads = 2;
+        few_rows.c.k_len = 3100;
+        few_rows.c.head_dim = few_rows.c.value_dim = 24;
+        few_rows.c.scale = 0.2;
+        few_rows.s.type = type;
+        few_rows.s.threads = static_cast<int>(seed % 3);
+        calls.push_back(prepare(few_rows, seed++));
+        prepared_call rows = few_rows; // row tiles in splits, 2 chunks
+        rows.c.q_len = 40;
+        rows.c.k_len = 1200;
+        rows.c.value_dim = 16;
+        rows.s.plan = tile_plan{16, 64, 2};
+        rows.s.threads = static_cast<int>(seed % 3);
+        calls.push_back(prepare(rows, seed++));
     }
     return calls;
 }
 
 bool gives_the_same(const prepared_call& p) {
     const call_results r = call_attention(p.c, p.in, p.s, true);
+    const partial_results part = call_partial(p.c, p.in, p.s);
     return r.out.data == p.expected.out.data && r.lse.data == p.expected.lse.data && r.dq.data == p.expected.dq.data &&
-           r.dk.data == p.expected.dk.data && r.dv.data == p.expected.dv.data;
+           r.dk.data == p.expected.dk.data && r.dv.data == p.expected.dv.data &&
+           part.out.data == p.expected_part.out.data && part.max.data == p.expected_part.max.data &&
+           part.sum.data == p.expected_part.sum.data;
 }
 
 TEST(concurrency, user_threads_do_not_disturb_each_other) {
@@ -53,6 +88,25 @@ TEST(concurrency, user_threads_do_not_disturb_each_other) {
     for (std::size_t t = 0; t < 4; ++t) {
         threads.emplace_back([&, t] {
             for (std::size_t n = 0; n < 12; ++n) {
+                if (!gives_the_same(calls[(t + n) % calls.size()])) ++wrong;
+            }
+        });
+    }
+    for (std::thread& t : threads) t.join();
+    EXPECT_EQ(wrong, 0);
+}
+
+/// The same where the threads of a call share memory: it is the call's alone.
+TEST(concurrency, user_threads_do_not_share_splits_and_chunks) {
+    const std::vector<prepared_call> calls = calls_that_share();
+    constexpr std::size_t users = 4;
+    std::latch ready(users);
+    std::atomic<int> wrong = 0;
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < users; ++t) {
+        threads.emplace_back([&, t] {
+            ready.arrive_and_wait();
+            for (std::size_t n = 0; n < 2 * calls.size(); ++n) {
                 if (!gives_the_same(calls[(t + n) % calls.size()])) ++wrong;
             }
         });

@@ -130,6 +130,23 @@ TEST(edges, equal_logits_of_any_size_weigh_the_same) {
     });
 }
 
+/// The same in small steps around the sizes at which an exponent no longer has a fraction, and under masks, where each row
+/// of a tile sees other keys.
+TEST(edges, equal_logits_of_any_size_weigh_the_same_under_masks) {
+    for_each_style([](const call_style& s) {
+        const bool wide = s.type == dtype::f64;
+        for (attention_case c : {shape(1, 9, 4), shape(40, 50, 4), shape(37, 300, 4)}) {
+            c.right = 0;
+            c.left = 20;
+            for (int step = 0; step < 20; ++step) {
+                const double logit = std::ldexp(1.0 + 0.37 * (step % 3), (wide ? 56 : 27) + step / 2);
+                c.scale = (step % 2 == 0 ? logit : -logit) / 4.0;
+                expect_formula(c, constant_inputs(c, s.type, 1.0, 1.0), s);
+            }
+        }
+    });
+}
+
 /// One key's logit is larger by a few units in the last place: at this size it alone has a weight.
 TEST(edges, the_largest_of_huge_logits_wins) {
     for_each_style([](const call_style& s) {
@@ -336,6 +353,80 @@ TEST(edges, gradients_at_large_logits_are_the_formula) {
             hold(r.dv, exact.dv, "dv");
         }
     });
+}
+
+/// One row's logits are large, those of the rows beside it are not: it alone needs another look at its keys, wherever it is.
+TEST(edges, gradients_of_one_row_with_large_logits) {
+    for_each_style([](const call_style& s) {
+        attention_case c = shape(40, 150, 8);
+        c.right = 0;
+        c.scale = 1.0;
+        const double base = compute_dtype(s.type) == dtype::f64 ? 1e13 : s.type == dtype::f16 ? 32768.0 : 1048576.0;
+        attention_inputs in = make_inputs(c, s.type, data_kind::normal, 29);
+        for (index_t j = 0; j < c.k_len; ++j) {
+            in.k(0, 0, j, 0) = base;
+            in.k(0, 0, j, 1) = static_cast<double>(j * 7 % 3);
+        }
+        const float x = 0.0F;
+        const auto one = bhsd(&x, 1, 1, 1, 1);
+        const bool fused = explain(one, one, one, options_of(c, s)).isa != "baseline";
+        const double blur = fused ? 0.0 : 8.0 * base * unit_roundoff(compute_dtype(s.type)); // as below
+        for (const index_t large : {0, 1, 3, 7, 8, 15, 16, 31, 33, 39}) {
+            attention_inputs rows = in;
+            for (index_t i = 0; i < c.q_len; ++i) {
+                for (index_t d = 0; d < 8; ++d) rows.q(0, 0, i, d) = d == 1 || (d == 0 && i == large) ? 1.0 : 0.0;
+            }
+            const call_results r = call_attention(c, rows, s, true);
+            const auto exact = plain_backward<long double>(c, rows);
+            const double tolerance = (s.type == dtype::bf16 || s.type == dtype::f16 ? 0.02 : 2e-4) + blur;
+            double size = 0.0;
+            for (const long double dv : exact.dv.data) size = std::max(size, std::abs(static_cast<double>(dv)));
+            for (std::size_t n = 0; n < r.dv.data.size(); ++n) {
+                ASSERT_NEAR(r.dv.data[n], static_cast<double>(exact.dv.data[n]), tolerance * size)
+                    << "row " << large << ", number " << n;
+            }
+        }
+    });
+}
+
+/// With one key and a value of 0, dQ is -delta·k, and delta = Σ dO·O is all that can be wrong. Its terms cancel: summed in
+/// the type computed in, nothing of it would be left.
+template <class In, class T>
+void delta_is_summed_in_double(dtype type) {
+    for (const index_t dim : {3, 8, 24, 40, 129}) {
+        attention_case c = shape(5, 1, 1);
+        c.value_dim = dim;
+        tensor<double> one(c.q_extent(), 1.0), key(c.k_extent(), 1.0), value(c.v_extent(), 0.0);
+        tensor<double> out(c.out_extent()), dout(c.out_extent());
+        const double large = type == dtype::f16 ? 0x1p+14 : 0x1p+16;
+        for (index_t i = 0; i < c.q_len; ++i) {
+            for (index_t x = 0; x < dim; ++x) {
+                // large² - large² in the same place of every group of 8 and across groups, and small terms beside them.
+                out(0, 0, i, x) = x % 3 == 2 ? 1.0 : large;
+                dout(0, 0, i, x) = x % 3 == 2   ? 0.25 * static_cast<double>(1 + (x + i) % 5)
+                                   : x % 3 == 0 ? large
+                                                : -large;
+            }
+            if (dim % 3 == 1) dout(0, 0, i, dim - 1) = 0.0; // the large ones come in pairs
+        }
+        const stored<In> q(one, layout::bhsd), k(key, layout::bhsd), v(value, layout::bhsd), o(out, layout::bhsd),
+            d(dout, layout::bhsd);
+        const stored<T> lse(tensor<double>(c.lse_extent(), 1.0), layout::bhsd); // the logit of every row: P = 1
+        stored<T> dq(c.q_extent(), layout::bhsd), dk(c.k_extent(), layout::bhsd), dv(c.v_extent(), layout::bhsd);
+        attention_backward(q.view(), k.view(), v.view(), o.view(), lse.rows(), d.view(), dq.view(), dk.view(),
+                           dv.view(), {.scale = 1.0});
+        for (index_t i = 0; i < c.q_len; ++i) {
+            double delta = 0.0;
+            for (index_t x = 2; x < dim; x += 3) delta += dout(0, 0, i, x); // exact: small multiples of 1/4
+            ASSERT_NEAR(dq.values()(0, 0, i, 0), -delta, 1e-5 * std::abs(delta)) << dim << " dims, row " << i;
+        }
+    }
+}
+
+TEST(edges, delta_is_summed_in_double) {
+    delta_is_summed_in_double<float, float>(dtype::f32);
+    delta_is_summed_in_double<float16, float>(dtype::f16);
+    delta_is_summed_in_double<bfloat16, float>(dtype::bf16);
 }
 
 /// A step of a ring hands in the log-sum-exp of all keys, also where it is large: its own keys weigh what they weigh there.

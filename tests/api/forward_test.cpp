@@ -108,6 +108,31 @@ TEST(forward, is_the_answer_where_products_are_equal) {
     }
 }
 
+/// Key tiles of thousands of keys: a lane counts keys exactly, also far from the tile's first.
+TEST(forward, serves_long_key_tiles) {
+    for (const isa set : available_isas()) {
+        for (const index_t left : {3, 2500}) {
+            attention_case c;
+            c.q_len = 40;
+            c.k_len = 5000;
+            c.head_dim = c.value_dim = 4;
+            c.left = left;
+            c.right = 1;
+            call_style s;
+            s.set = set;
+            for (const index_t offset : {index_t{2100}, c.k_len - c.q_len}) {
+                c.align = anchor::explicit_offset;
+                c.offset = offset;
+                s.plan = tile_plan{40, 5000, 1};
+                const auto in = make_inputs(c, s.type, data_kind::normal, static_cast<std::uint64_t>(left));
+                const call_results r = call_attention(c, in, s, false);
+                const verdict v = within(r.out, r.lse, bound_forward(c, r.inputs, s.type, s.type, r.rounding));
+                EXPECT_TRUE(v.ok) << "left " << left << ", offset " << offset << ": " << v.text;
+            }
+        }
+    }
+}
+
 /// Every head dim has its own tails: all of them up to 130, and some beyond.
 TEST(forward, serves_every_head_dim) {
     for (const dtype t : {dtype::f32, dtype::bf16}) {

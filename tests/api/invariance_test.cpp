@@ -43,14 +43,20 @@ RC_GTEST_PROP(invariance, any_number_of_threads_gives_the_same_bits_in_decode, (
     c.k_len = detail::pick(1, 5000);
     c.key_lengths.clear();
     call_style s;
-    s.type = *rc::gen::element(dtype::f32, dtype::bf16);
+    s.type = *rc::gen::element(dtype::f64, dtype::f32, dtype::f16, dtype::bf16);
+    s.wide_out = compute_dtype(s.type) != s.type && detail::chance(40);
     s.set = *rc::gen::elementOf(available_isas());
     const attention_inputs in = make_inputs(c, s.type, data_kind::normal, seed);
     s.threads = 1;
     const call_results one = call_attention(c, in, s, true);
+    const partial_results part = call_partial(c, in, s);
     for (const int threads : {2, 5}) {
         s.threads = threads;
         expect_same_bits(call_attention(c, in, s, true), one);
+        const partial_results again = call_partial(c, in, s);
+        RC_ASSERT(bits(again.out) == bits(part.out));
+        RC_ASSERT(bits(again.max) == bits(part.max));
+        RC_ASSERT(bits(again.sum) == bits(part.sum));
     }
 }
 
@@ -122,7 +128,7 @@ RC_GTEST_PROP(invariance, the_order_of_keys_does_not_matter, (std::uint64_t seed
     }
 }
 
-/// A thousand runs of one call: the same bits.
+/// A thousand runs of one call, 250 of each type: the same bits.
 TEST(invariance, repeated_calls_give_the_same_bits) {
     attention_case c;
     c.q_heads = 4;
@@ -130,14 +136,19 @@ TEST(invariance, repeated_calls_give_the_same_bits) {
     c.q_len = c.k_len = 33;
     c.head_dim = c.value_dim = 16;
     c.right = 0;
-    const auto in = make_inputs(c, dtype::f32, data_kind::normal, 9);
-    const call_results first = call_attention(c, in, {}, true);
-    for (int n = 0; n < 1000; ++n) {
-        const call_results again = call_attention(c, in, {}, true);
-        ASSERT_EQ(bits(again.out), bits(first.out));
-        ASSERT_EQ(bits(again.dq), bits(first.dq));
-        ASSERT_EQ(bits(again.dk), bits(first.dk));
-        ASSERT_EQ(bits(again.dv), bits(first.dv));
+    for (const dtype type : {dtype::f64, dtype::f32, dtype::f16, dtype::bf16}) {
+        const auto in = make_inputs(c, type, data_kind::normal, 9);
+        call_style s;
+        s.type = type;
+        const call_results first = call_attention(c, in, s, true);
+        for (int n = 0; n < 250; ++n) {
+            const call_results again = call_attention(c, in, s, true);
+            ASSERT_EQ(bits(again.out), bits(first.out));
+            ASSERT_EQ(bits(again.lse), bits(first.lse));
+            ASSERT_EQ(bits(again.dq), bits(first.dq));
+            ASSERT_EQ(bits(again.dk), bits(first.dk));
+            ASSERT_EQ(bits(again.dv), bits(first.dv));
+        }
     }
 }
 

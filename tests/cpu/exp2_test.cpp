@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "micro/each_isa.hpp"
+#include "micro/exp2.hpp"
 
 namespace pantile_test {
 namespace {
@@ -74,6 +75,41 @@ TEST_P(exp2, within_2_ulp_in_f64) {
         const long double unit = std::ldexp(1.0L, std::ilogb(exact) - 52);
         ASSERT_LE(static_cast<double>(std::abs(static_cast<long double>(y[i]) - exact) / unit), 2.0)
             << "at x = " << x[i];
+    }
+}
+
+/// The largest error of 2^f as a polynomial on [low, high], computed without rounding to speak of.
+template <class T, std::size_t n, class Value, class Error>
+double worst_of(const T (&c)[n], double low, double high, Value value, Error error) {
+    constexpr int steps = 20'000;
+    double worst = 0;
+    for (int i = 0; i <= steps; ++i) {
+        const long double f = low + (high - low) * i / steps;
+        long double p = c[n - 1];
+        for (std::size_t k = n - 1; k-- > 0;) p = p * f + c[k];
+        const long double exact = std::exp2(f);
+        worst = std::max(worst, static_cast<double>(error(value(p, f), exact)));
+    }
+    return worst;
+}
+
+/// The coefficients of all forms, also of those that this machine does not run, have the errors that exp2.hpp names: a digit
+/// that matters cannot change. (What it changes may still be less than the 2 ulp that the kernels are held to.)
+TEST(exp2_coefficients, have_the_errors_of_the_fit) {
+    if (std::numeric_limits<long double>::digits < 64) GTEST_SKIP() << "long double is no finer than double here";
+    namespace fit = pantile::cpu::detail;
+    const auto itself = [](long double p, long double) { return p; };
+    const auto in_ulp = [](long double p, long double exact) {
+        return std::abs(p - exact) / std::ldexp(1.0L, std::ilogb(exact) - 23);
+    };
+    const auto relative = [](long double p, long double exact) { return std::abs(p / exact - 1.0L); };
+    EXPECT_LE(worst_of(fit::exp2_floor_f32, 0.0, 1.0 - 1e-6, itself, in_ulp), 1.31);
+    EXPECT_LE(worst_of(fit::exp2_nearest_f32, -0.5, 0.5, itself, in_ulp), 1.155);
+    EXPECT_LE(worst_of(fit::exp2_nearest_f64, -0.5, 0.5, itself, relative), 5.8e-18);
+    const auto of_sixteenth = [](long double p, long double f) { return 1.0L + f * p; };
+    EXPECT_LE(worst_of(fit::exp2_sixteenth_f64, 0.0, 1.0 / 16, of_sixteenth, relative), 2.85e-17);
+    for (int j = 0; j < 16; ++j) {
+        EXPECT_EQ(fit::exp2_of_sixteenths[j], static_cast<double>(std::exp2(static_cast<long double>(j) / 16))) << j;
     }
 }
 
