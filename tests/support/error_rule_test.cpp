@@ -266,6 +266,85 @@ TEST(error_rule, two_keys_by_hand) {
     }
 }
 
+/// A sum over keys loses no more digits after 128 of them.
+TEST(error_rule, long_sums_by_hand) {
+    const index_t n = 1000;
+    std::vector<double> keys;
+    for (index_t j = 0; j < n; ++j) keys.push_back(static_cast<double>(j)); // no two alike
+    const auto in = numbers(0.0, keys, std::vector<double>(keys.size(), 1.0), 1.0);
+    const double u = unit_roundoff(dtype::f32);
+    const double plain = std::abs(static_cast<double>(plain_forward<float>(with_keys(n), in).out(0, 0, 0, 0)) - 1.0);
+    const double allowed = bound_forward(with_keys(n), in, dtype::f32, dtype::f32).out.allowed(0, 0, 0);
+    EXPECT_NEAR((allowed - 2.0 * plain) / u, 4.0 + 2.0 * sum(128, 1, 1e-3), 1e-6);
+}
+
+/// 64 products that are all one number; then half of them 0, which no sum notices; then 16 numbers.
+TEST(error_rule, repeated_products_by_hand) {
+    attention_case c;
+    c.head_dim = 64;
+    c.scale = 1.0 / 64.0;
+    attention_inputs in{tensor<double>(c.q_extent(), 1.0), tensor<double>(c.k_extent(), 1.0),
+                        tensor<double>(c.v_extent(), 1.0), tensor<double>(c.out_extent(), 1.0)};
+    const double u = unit_roundoff(dtype::f32);
+    const auto lse = [&](score_sums sums) {
+        return bound_forward(c, in, dtype::f32, dtype::f32, p_rounding::none, sums).lse.allowed(0, 0, 0) / u;
+    };
+    const double one = sum(64, 1, 1.0 / 64.0) * std::sqrt(64.0) / 3.0 + 2.0 + 2.0 + 4.0;
+    EXPECT_NEAR(lse(score_sums::rounded), 4.0 * 2.0 + one + sum(1, 1, 1) + 2.0, 1e-6);
+    EXPECT_NEAR(lse(score_sums::cut_off) - lse(score_sums::rounded), 0.5 * 4.0 * (1.0 + 0.125),
+                1e-6); // four steps of 16
+    for (index_t x = 0; x < 32; ++x) in.k(0, 0, 0, x) = 0.0;
+    const double half = sum(64, 0.5, 32.0 / 4096.0) * std::sqrt(64.0) / 3.0 + 1.0 + 1.0 + 4.0;
+    EXPECT_NEAR(lse(score_sums::rounded), 4.0 * 1.5 + half + sum(1, 1, 1) + 1.0, 1e-6);
+    for (index_t x = 0; x < 64; ++x) in.q(0, 0, 0, x) = static_cast<double>(x % 16 + 1); // 16 numbers, four times each
+    const double many = sum(64, 4.25, 2992.0 / 4096.0) * 2.0 + 8.5 + 8.5 + 4.0;
+    EXPECT_NEAR(lse(score_sums::rounded), 4.0 * 5.25 + many + sum(1, 1, 1) + 8.5, 1e-6);
+}
+
+/// A row of zeros may be off by two of the type's smallest numbers, no more.
+TEST(error_rule, zeros_are_exact_but_for_the_smallest_numbers) {
+    for (const dtype t : {dtype::f16, dtype::bf16}) {
+        const double allowed = bound_forward({}, numbers(1.0, {1.0}, {0.0}, 1.0), t, t).out.allowed(0, 0, 0);
+        EXPECT_GE(allowed, 2.0 * smallest(t)) << name(t);
+        EXPECT_LE(allowed, 2.0 * smallest(t) + 2.0 * smallest_normal(dtype::f32)) << name(t);
+    }
+}
+
+/// Each batch and head is judged by its own numbers, and fp64 by wider ones than its own.
+TEST(error_rule, batches_and_heads_are_judged_apart) {
+    attention_case c;
+    c.batch = c.q_heads = c.kv_heads = 2;
+    c.q_len = 5;
+    c.k_len = 9;
+    c.head_dim = c.value_dim = 4;
+    const auto in = make_inputs(c, dtype::f32, data_kind::normal, 3);
+    const forward_bounds all = bound_forward(c, in, dtype::f32, dtype::f32);
+    const backward_bounds gradients = bound_backward(c, in, dtype::f32, dtype::f32);
+    attention_case alone = c;
+    alone.batch = alone.q_heads = alone.kv_heads = 1;
+    for (index_t b = 0; b < 2; ++b) {
+        for (index_t h = 0; h < 2; ++h) {
+            const auto part = [&](const tensor<double>& from) {
+                tensor<double> t({1, 1, from.extent[2], from.extent[3]});
+                t.for_each([&](index_t, index_t, index_t i, index_t x) { t(0, 0, i, x) = from(b, h, i, x); });
+                return t;
+            };
+            const attention_inputs one{part(in.q), part(in.k), part(in.v), part(in.dout)};
+            const forward_bounds f = bound_forward(alone, one, dtype::f32, dtype::f32);
+            EXPECT_EQ(part(all.out.allowed).data, f.out.allowed.data);
+            EXPECT_EQ(part(all.lse.allowed).data, f.lse.allowed.data);
+            EXPECT_EQ(part(all.out.expected).data, f.out.expected.data);
+            EXPECT_EQ(part(all.lse.expected).data, f.lse.expected.data);
+            const backward_bounds g = bound_backward(alone, one, dtype::f32, dtype::f32);
+            EXPECT_EQ(part(gradients.dq.expected).data, g.dq.expected.data);
+            EXPECT_EQ(part(gradients.dk.expected).data, g.dk.expected.data);
+            EXPECT_EQ(part(gradients.dv.expected).data, g.dv.expected.data);
+        }
+    }
+    EXPECT_NE(bound_forward(c, in, dtype::f64, dtype::f64).out.expected.data, plain_forward<double>(c, in).out.data);
+    EXPECT_NE(bound_backward(c, in, dtype::f64, dtype::f64).dq.expected.data, plain_backward<double>(c, in).dq.data);
+}
+
 /// Hidden keys allow nothing, however large their values; a row that sees none is 0 to the last bit but for the underflow.
 TEST(error_rule, hidden_keys_allow_nothing) {
     attention_case c;
