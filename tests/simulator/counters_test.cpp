@@ -221,6 +221,20 @@ TEST(panel_kernel, panels_of_a_ragged_row_tile) {
     EXPECT_EQ(run_panel_kernel(e, {4096, 16, 6, 8}, {large()}).accesses, 2 * 79 - 4);
 }
 
+// Rows of one line. In a cache that holds everything each line misses once: q and out 2·4 heads of 8 rows, k and v 2·2 heads of
+// 4; in the scratch scores 2 lines, four vectors, {max, sum}, Qᵀ and Oᵀ 8 each.
+TEST(panel_kernel, every_head_has_its_own_lines) {
+    experiment e;
+    e.what = workload::square(8, 16, 4, 2);
+    e.what.kv_heads = 2;
+    e.what.k_len = 4;
+    e.what.type = dtype::fp32;
+    e.plan = {8, 4, 1};
+    const kernel_lines r = run_panel_kernel(e, {8192, 8, 6, 8}, {large()});
+    EXPECT_EQ(r.levels[0].misses(), 2 * 64 + 2 * 16 + 2 + 4 + 2 + 8 + 8);
+    EXPECT_EQ(r.levels[0].read_misses, 64 + 2 * 16);
+}
+
 TEST(panel_kernel, a_miss_goes_on_to_the_next_level) {
     cache_level one = large();
     one.bytes = 64;

@@ -217,6 +217,21 @@ TEST(walks, work_blocks_and_room_by_hand) {
     }
 }
 
+// The shares of K and V go round: in round r device i has what device i - r began with. Two devices could not tell which way.
+TEST(walks, a_ring_of_three_goes_one_way) {
+    experiment e;
+    e.what = workload::square(3, 1);
+    e.what.devices = 3;
+    e.plan = {1, 1, 1};
+    transcript t;
+    static_cast<void>(run(find_algorithm("ring"), e, &t));
+    std::string keys; // of each block, one row of each device in turn
+    for (std::size_t at = t.text.find('['); at != std::string::npos; at = t.text.find('[', at + 1)) {
+        keys += t.text[t.text.find("<k0:", at) + 4];
+    }
+    EXPECT_EQ(keys, "012201120") << t.text;
+}
+
 // A second stage holds the tiles that pass by twice: K and V forward, Q and dO backward.
 TEST(walks, stages_take_room) {
     experiment e;
