@@ -43,7 +43,7 @@ RC_GTEST_PROP(invariance, any_number_of_threads_gives_the_same_bits_in_decode, (
     c.k_len = detail::pick(1, 5000);
     c.key_lengths.clear();
     call_style s;
-    s.type = *rc::gen::element(dtype::f32, dtype::bf16);
+    s.type = *rc::gen::element(dtype::f64, dtype::f32, dtype::f16, dtype::bf16);
     s.set = *rc::gen::elementOf(available_isas());
     const attention_inputs in = make_inputs(c, s.type, data_kind::normal, seed);
     s.threads = 1;
