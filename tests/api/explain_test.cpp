@@ -65,41 +65,6 @@ RC_GTEST_PROP(explain, counts_traffic_and_work_of_the_plan, ()) {
     }
 }
 
-/// The workspace it names is enough, one byte less is refused, and the results are the same bits.
-RC_GTEST_PROP(explain, names_the_workspace_that_a_call_needs, (std::uint64_t seed)) {
-    const attention_case c = *any_case({.length = 100, .dim = 50, .empty = false});
-    const attention_inputs in = make_inputs(c, dtype::f32, data_kind::normal, seed);
-    const call_style s = *any_style();
-    options o = options_of(c, s);
-    const stored<float> q(in.q, layout::bhsd), k(in.k, layout::bhsd), v(in.v, layout::bhsd),
-        dout(in.dout, layout::bhsd);
-    stored<float> out(c.out_extent(), layout::bhsd), lse(c.lse_extent(), layout::bhsd),
-        again(c.out_extent(), layout::bhsd);
-    attention(q.view(), k.view(), v.view(), out.view(), lse.rows(), o);
-
-    std::vector<std::byte> memory(static_cast<std::size_t>(explain(q.view(), k.view(), v.view(), o).workspace_bytes));
-    o.workspace = memory;
-    attention(q.view(), k.view(), v.view(), again.view(), o);
-    RC_ASSERT(again.values().data == out.values().data);
-    o.workspace = std::span<std::byte>(memory.data(), memory.size() - 1);
-    RC_ASSERT_THROWS_AS(attention(q.view(), k.view(), v.view(), again.view(), o), invalid_argument);
-
-    stored<float> dq(c.q_extent(), layout::bhsd), dk(c.k_extent(), layout::bhsd), dv(c.v_extent(), layout::bhsd);
-    const auto backward = [&] {
-        attention_backward(q.view(), k.view(), v.view(), out.view(), lse.rows(), dout.view(), dq.view(), dk.view(),
-                           dv.view(), o);
-    };
-    o.workspace = {};
-    backward();
-    const tensor<double> expected = dk.values();
-    memory.resize(static_cast<std::size_t>(explain_backward(q.view(), k.view(), v.view(), o).workspace_bytes));
-    o.workspace = memory;
-    backward();
-    RC_ASSERT(dk.values().data == expected.data);
-    o.workspace = std::span<std::byte>(memory.data(), memory.size() - 1);
-    RC_ASSERT_THROWS_AS(backward(), invalid_argument);
-}
-
 /// Work memory is linear in the lengths: doubling them at most doubles it.
 TEST(explain, workspace_is_linear_in_the_lengths) {
     const float x = 0.0F;

@@ -1,4 +1,7 @@
 // What users write: layouts of views, masks, and where an Eigen matrix lies. And that a call's arguments all count.
+#include <cmath>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include <pantile/eigen.hpp>
@@ -85,6 +88,29 @@ TEST(masks, let_through_what_the_page_says) {
     const index_t four[] = {4};
     EXPECT_EQ(means({.key_lengths = four}), (rows{1.5, 1.5, 1.5}));
     EXPECT_EQ(means({.mask = causal(), .key_lengths = four}), (rows{0.5, 1, 1.5}));
+}
+
+/// However keys are cut into tiles and splits: each counts once.
+TEST(masks, every_split_sees_its_keys) {
+    const double zero[12] = {};
+    const double positions[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    for (index_t keys = 1; keys <= 12; ++keys) {
+        for (const index_t rows : {0, 1}) { // chosen: the kernel for few rows; named: the tile kernel
+            for (index_t tile = 1; tile <= 4; ++tile) {
+                for (index_t splits = 1; splits <= 5; ++splits) {
+                    double out = -1.0;
+                    double lse = -1.0;
+                    attention(bhsd(zero, 1, 1, 1, 1), bhsd(zero, 1, 1, keys, 1), bhsd(positions, 1, 1, keys, 1),
+                              bhsd(&out, 1, 1, 1, 1), bhs(&lse, 1, 1, 1),
+                              {.threads = 1, .plan = tile_plan{rows, tile, splits}});
+                    EXPECT_NEAR(out, static_cast<double>(keys - 1) / 2.0, 1e-13)
+                        << keys << ' ' << tile << ' ' << splits;
+                    EXPECT_NEAR(lse, std::log(static_cast<double>(keys)), 1e-14)
+                        << keys << ' ' << tile << ' ' << splits;
+                }
+            }
+        }
+    }
 }
 
 // ------------------------------------------------------------------------------------------------------------ Eigen

@@ -83,7 +83,7 @@ TEST(cuda_call, arguments_are_the_tensors_and_the_problem) {
 /// 16-bit kernels have Q multiplied as it is; the others multiply it by a part of the scale. Together they are the scale.
 TEST(cuda_call, the_scale_is_split_for_the_type) {
     device_options o;
-    for (const double scale : {0.3, -0.3, 0.0, 1e-30, 1e30}) {
+    for (const double scale : {0.3, -0.3, 0.0, 1e-30, 1e30, 1e-60, -1e-200}) {
         o.scale = scale;
         const auto expect = [](const core::scale_split& actual, const core::scale_split& expected) {
             EXPECT_EQ(actual.query, expected.query);
