@@ -209,6 +209,32 @@ TEST(edges, logits_beyond_the_type_show) {
     });
 }
 
+/// Half of the smallest number rounds to 0. Its sign is the same in every layout: contiguous and strided rows are stored by
+/// different code.
+TEST(edges, what_rounds_to_zero_has_one_sign_in_every_layout) {
+    for_each_style([](const call_style& s) {
+        if (compute_dtype(s.type) != s.type) return; // fp32 holds the halves of 16-bit numbers
+        for (const index_t rows : {1, 5, 40}) {
+            const attention_case c = shape(rows, 2, 9);
+            attention_inputs in = constant_inputs(c, s.type, 0.0, 0.0);
+            for (index_t x = 0; x < 9; ++x) {
+                in.v(0, 0, 0, x) = -smallest(s.type);
+                in.v(0, 0, 1, x) = 0.0;
+            }
+            const call_results expected = call_attention(c, in, s, false);
+            for (const layout l : output_layouts) {
+                call_style other = s;
+                other.out = l;
+                const call_results r = call_attention(c, in, other, false);
+                for (std::size_t n = 0; n < r.out.data.size(); ++n) {
+                    ASSERT_EQ(r.out.data[n], 0.0);
+                    ASSERT_EQ(std::signbit(r.out.data[n]), std::signbit(expected.out.data[n])) << name(l);
+                }
+            }
+        }
+    });
+}
+
 /// Keys whose logits are minus infinity have no weight beside others, whichever split they are in.
 TEST(edges, overflow_does_not_hide_finite_logits_of_other_splits) {
     for_each_style([](const call_style& s) {
