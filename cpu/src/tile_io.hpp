@@ -71,7 +71,8 @@ void load_rows(const matrix_ref& from, index_t first_row, index_t rows, index_t 
     });
 }
 
-/// to(first_row + r, c) = from[c][r] · factor[r]: the way back. `factor` is readable to the end of its last vector.
+/// to(first_row + r, c) = from[c][r] · factor[r]: the way back. `factor` and each row of `from` are readable to the end of
+/// their last vector.
 /// A sum of -0 becomes +0: which of the two it is depends on whether hidden pairs, computed beside it, added zeros.
 template <class V>
 void store_transposed(const number_t<V>* from, index_t from_stride, const number_t<V>* factor, const matrix_ref& to,
@@ -84,9 +85,16 @@ void store_transposed(const number_t<V>* from, index_t from_stride, const number
             transpose_copy<V>(cols, rows, from, from_stride, p, to.row_stride, scaled_by_column<T>{factor});
             return;
         }
+        // The same operation on the same vectors: what rounds to 0 keeps the same sign.
+        const scaled_by_column<T> scale{factor};
         for (index_t c = 0; c < cols; ++c) {
-            for (index_t r = 0; r < rows; ++r) {
-                p[r * to.row_stride + c * to.col_stride] = number(from[c * from_stride + r] * factor[r] + T(0));
+            for (index_t r0 = 0; r0 < rows; r0 += lanes<V>) {
+                T numbers[V::size];
+                scale(V::load_unaligned(from + c * from_stride + r0), r0).store_unaligned(numbers);
+                const index_t count = core::min(rows - r0, static_cast<index_t>(lanes<V>));
+                for (index_t r = 0; r < count; ++r) {
+                    p[(r0 + r) * to.row_stride + c * to.col_stride] = number(numbers[r]);
+                }
             }
         }
     });
