@@ -30,7 +30,7 @@ record() {
 
 # What failed, and how: the summary is often all that one sees of a run.
 name_failures() {
-  summary+=("$(grep -E -A 12 '^FAILED: |error: |\*\*\*(Failed|Timeout|Exception)|Failure$|Falsifiable|ERROR: |runtime error|^WRONG' \
+  summary+=("$(grep -E -A 12 '^FAILED: |error: |\*\*\*(Failed|Timeout|Exception)|Failure$|Falsifiable|ERROR: |runtime error|^WRONG|^FOUND' \
     "$work/stage.log" | cut -c 1-200 | head -n 80)")
 }
 

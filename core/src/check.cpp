@@ -102,6 +102,10 @@ void check_options(const call& c, const problem& p, index_t element_bytes) {
     if (c.offset < -largest_length || c.offset > largest_length) {
         refuse("options.mask.offset is " + number(c.offset) + ": it must be within ±2^48");
     }
+    if (c.align > alignment::explicit_offset) {
+        refuse("options.mask.align is " + number(static_cast<index_t>(c.align)) +
+               ": it must be alignment::bottom_right, alignment::top_left or alignment::explicit_offset");
+    }
     if (c.has_scale) check_scale(c.scale, element_bytes);
     if (c.threads < 0) {
         refuse("options.threads is " + number(index_t{c.threads}) + ": it must be at least 0 (0: OpenMP's choice)");
@@ -120,6 +124,18 @@ void check_options(const call& c, const problem& p, index_t element_bytes) {
             refuse("options.key_lengths[" + number(b) + "] is " + number(c.key_lengths[b]) +
                    ": it must be between 0 and k.length, " + number(p.k_len));
         }
+    }
+}
+
+/// Elements are counted in index_t, also those of broadcast and of empty tensors.
+void check_size(const std::string& what, index_t batch, index_t heads, index_t length, index_t dim) {
+    constexpr wide most = wide{1} << 58;
+    wide elements = 1;
+    for (const index_t extent : {batch, heads, length, dim}) {
+        elements *= max(extent, index_t{1});
+        if (elements <= most) continue;
+        refuse(what + " is (" + number(batch) + ", " + number(heads) + ", " + number(length) + ", " + number(dim) +
+               "): a tensor has at most 2^58 elements, where an extent of 0 counts as 1");
     }
 }
 
@@ -230,6 +246,10 @@ problem check_inputs(const argument& q, const argument& k, const argument& v, co
     p.k_len = k.extent[2];
     p.head_dim = q.extent[3];
     p.value_dim = v.extent[3];
+    check_size("q", p.batch, p.q_heads, p.q_len, p.head_dim);
+    check_size("k", p.batch, p.kv_heads, p.k_len, p.head_dim);
+    check_size("v", p.batch, p.kv_heads, p.k_len, p.value_dim);
+    check_size("the shape of out", p.batch, p.q_heads, p.q_len, p.value_dim);
     check_options(options, p, q.element_bytes);
     p.left = min(options.left, unbounded);
     p.right = min(options.right, unbounded);

@@ -87,7 +87,12 @@ prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& 
     r.threads = core::max(core::min(wanted, r.works()), 1);
     r.scratch_bytes = r.forward->scratch_bytes(r.call);
     const index_t rows = p.batch * p.q_heads * p.q_len;
-    if (plan.key_splits > 1) r.shared_bytes = plan.key_splits * rows * (p.value_dim + 2) * r.number_bytes;
+    if (plan.key_splits > 1) {
+        // A plan may ask for any number of splits: what no memory holds stays a number.
+        constexpr index_t most = index_t{1} << 62;
+        const index_t split_bytes = rows * (p.value_dim + 2) * r.number_bytes;
+        r.shared_bytes = split_bytes > most / plan.key_splits ? most : plan.key_splits * split_bytes;
+    }
     return r;
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -32,17 +33,13 @@ class reader {
         known_.insert(field);
         if (!object_.contains(field)) return;
         const json* value = &object_.at(field);
-        try {
-            if (value->is_object() && value->contains("value")) {
-                if (sources_ != nullptr && value->contains("source")) {
-                    value->at("source").get_to((*sources_)[field]);
-                }
-                value = &value->at("value");
+        if (value->is_object() && value->contains("value")) {
+            if (sources_ != nullptr && value->contains("source")) {
+                take((*sources_)[field], "source", value->at("source"));
             }
-            value->get_to(into);
-        } catch (const json::exception&) {
-            throw invalid_argument("machine: " + where_ + field + " is " + value->dump() + ": wrong type");
+            value = &value->at("value");
         }
+        take(into, field, *value);
     }
     [[nodiscard]] const json* child(const char* field) {
         known_.insert(field);
@@ -55,6 +52,24 @@ class reader {
     }
 
   private:
+    /// A count is a whole number: get_to would take true for 1, 2.9 for 2, and 1e300 or 2^63 for anything.
+    template <class T>
+    void take(T& into, const char* field, const json& value) const {
+        bool fits = true;
+        if constexpr (std::is_same_v<T, index_t>) {
+            fits = value.is_number_integer() &&
+                   !(value.is_number_unsigned() && value.get<std::uint64_t>() > std::numeric_limits<index_t>::max());
+        } else if constexpr (std::is_same_v<T, double>) {
+            fits = value.is_number();
+        }
+        try {
+            if (fits) value.get_to(into);
+        } catch (const json::exception&) {
+            fits = false;
+        }
+        if (!fits) throw invalid_argument("machine: " + where_ + field + " is " + value.dump() + ": wrong type");
+    }
+
     const json& object_;
     std::string where_;
     std::map<std::string, std::string>* sources_;
@@ -119,11 +134,26 @@ machine parse_machine(std::string_view text) {
         q.reject_others();
     }
     if (const json* caches = r.child("caches")) {
+        if (!caches->is_array()) throw invalid_argument("machine: caches must be a list");
         for (const json& c : *caches) m.caches.push_back(read_cache(c, m.sources));
     }
     r.reject_others();
     if (m.processors <= 0) throw invalid_argument("machine: processors must be positive");
     if (m.quantum.rows <= 0 || m.quantum.keys <= 0) throw invalid_argument("machine: quantum must be positive");
+    const auto reject_negative = [](const char* field, auto value) {
+        if (value < 0) throw invalid_argument(std::string("machine: ") + field + " must not be negative");
+    };
+    reject_negative("clock_ghz", m.clock_ghz);
+    reject_negative("scratchpad_bytes", m.scratchpad_bytes);
+    reject_negative("register_bytes", m.register_bytes);
+    for (const auto& [type, rate] : m.matrix_tflops) reject_negative("matrix_tflops", rate);
+    reject_negative("sustained_share", m.sustained_share);
+    reject_negative("exponentials_per_clock", m.exponentials_per_clock);
+    reject_negative("vector_operations_per_clock", m.vector_operations_per_clock);
+    reject_negative("scratchpad_bytes_per_clock", m.scratchpad_bytes_per_clock);
+    reject_negative("last_cache_gb_per_s", m.last_cache_gb_per_s);
+    reject_negative("memory_gb_per_s", m.memory_gb_per_s);
+    reject_negative("network_gb_per_s", m.network_gb_per_s);
     return m;
 }
 
@@ -209,7 +239,7 @@ std::string machine_text(const machine& m) {
     for (const machine_figure& f : figures) {
         std::ostringstream value;
         value << f.value;
-        const bool whole = f.value == std::floor(f.value);
+        const bool whole = f.value == std::floor(f.value) && f.value < 0x1p63;
         rows.push_back({f.name, whole ? grouped(static_cast<index_t>(f.value)) : value.str()});
     }
     // The source follows flush left.

@@ -503,5 +503,27 @@ TEST(edges, backward_takes_the_log_sum_exp_of_more_keys) {
     }
 }
 
+/// Without dims every logit is 0: out is the mean of V, whatever the work memory held before.
+TEST(edges, no_head_dims_average_the_values) {
+    constexpr index_t keys = 4;
+    const float v[keys * 2] = {1, 5, 2, 6, 3, 7, 6, 10};
+    for (const index_t rows : {1, 2, 40}) {
+        std::vector<float> out(static_cast<std::size_t>(2 * rows), -7.0F);
+        std::vector<float> lse(static_cast<std::size_t>(rows), -7.0F);
+        const tensor_view<const float> q{nullptr, {1, 1, rows, 0}, {}}, k{nullptr, {1, 1, keys, 0}, {}};
+        options o;
+        o.threads = 1;
+        std::vector<std::byte> work(static_cast<std::size_t>(explain(q, k, bhsd(v, 1, 1, keys, 2), o).workspace_bytes),
+                                    std::byte{0x7f}); // 3.4e38
+        o.workspace = work;
+        attention(q, k, bhsd(v, 1, 1, keys, 2), bhsd(out.data(), 1, 1, rows, 2), bhs(lse.data(), 1, 1, rows), o);
+        for (index_t i = 0; i < rows; ++i) {
+            EXPECT_EQ(out[static_cast<std::size_t>(2 * i)], 3.0F) << rows << ' ' << i;
+            EXPECT_EQ(out[static_cast<std::size_t>(2 * i + 1)], 7.0F) << rows << ' ' << i;
+            EXPECT_FLOAT_EQ(lse[static_cast<std::size_t>(i)], std::log(4.0F)) << rows << ' ' << i;
+        }
+    }
+}
+
 } // namespace
 } // namespace pantile::test

@@ -130,6 +130,22 @@ TEST_F(misuse, sizes_strides_and_pointers_out_of_range) {
     EXPECT_EQ(forward_refusal(), "pantile: lse.data is null, but the tensor is not empty");
 }
 
+/// Also a tensor without elements, or with few in memory, is counted: products of its extents must be numbers.
+TEST_F(misuse, more_elements_than_can_be_counted) {
+    constexpr index_t far = index_t{1} << 30;
+    const std::string most = "): a tensor has at most 2^58 elements, where an extent of 0 counts as 1";
+    q = strided<const float>(nullptr, {far, far, 0, 8}, {});
+    k = strided<const float>(nullptr, {far, 1, 0, 8}, {});
+    v = k;
+    EXPECT_EQ(forward_refusal(), "pantile: q is (1073741824, 1073741824, 0, 8" + most);
+    q = k = strided<const float>(at(0), {1, 1, far, 1}, {});
+    v = strided<const float>(at(0), {1, 1, far, far}, {});
+    EXPECT_EQ(forward_refusal(), "pantile: v is (1, 1, 1073741824, 1073741824" + most);
+    k = strided<const float>(at(0), {1, 1, 1, 1}, {});
+    v = strided<const float>(at(0), {1, 1, 1, far}, {});
+    EXPECT_EQ(forward_refusal(), "pantile: the shape of out is (1, 1, 1073741824, 1073741824" + most);
+}
+
 TEST_F(misuse, options_out_of_range) {
     o.mask.left = -2;
     EXPECT_EQ(forward_refusal(),
@@ -140,6 +156,10 @@ TEST_F(misuse, options_out_of_range) {
               "pantile: options.mask.right is -1: it must be at least 0 (pantile::unbounded lifts the limit)");
     o.mask = causal().at_offset(index_t{1} << 60);
     EXPECT_EQ(forward_refusal(), "pantile: options.mask.offset is 1152921504606846976: it must be within ±2^48");
+    o.mask = full();
+    o.mask.align = static_cast<core::alignment>(3);
+    EXPECT_EQ(forward_refusal(), "pantile: options.mask.align is 3: it must be alignment::bottom_right, "
+                                 "alignment::top_left or alignment::explicit_offset");
     o.mask = full();
     o.scale = std::nan("");
     EXPECT_EQ(forward_refusal(), "pantile: options.scale is nan: it must be finite");

@@ -52,6 +52,8 @@ struct onnx_folder {
     template <class T>
     [[nodiscard]] T attribute(const char* name, T otherwise) const {
         if (!attributes.contains(name) || attributes[name].is_null()) return otherwise;
+        if (std::is_integral_v<T> && !attributes[name].is_number_integer())
+            refuse(std::string(name) + " is " + attributes[name].dump() + ": it must be a whole number");
         return attributes[name].get<T>();
     }
 
@@ -235,7 +237,7 @@ expectation read_onnx_case(const std::filesystem::path& folder) {
     c.softcap = f.attribute<double>("softcap", 0.0);
     require_served(c);
 
-    const bool causal = f.attribute<int>("is_causal", 0) != 0;
+    const bool causal = f.attribute<index_t>("is_causal", 0) != 0;
     std::vector<index_t> lengths;
     if (f.has(f.inputs, "nonpad_kv_seqlen")) {
         lengths = f.array(f.inputs, "nonpad_kv_seqlen").as<std::int64_t>();

@@ -541,5 +541,25 @@ TEST_F(runner, names_unknown_onnx_attributes) {
     EXPECT_EQ(run().text, "softcap");
 }
 
+/// Fields that are counts: a fraction would be cut off, a large number be anything.
+TEST_F(runner, whole_numbers_only) {
+    write(false);
+    for (const char* left : {"1.5", "1e300", "true"}) {
+        describe(std::string(R"({"mask": "window", "window_right": 0, "window_left": )") + left + "}");
+        EXPECT_THAT(run().text, HasSubstr("window_left is")) << left;
+    }
+    write(true);
+    describe(onnx(R"("is_causal": 0.5)"));
+    EXPECT_THAT(run().text, HasSubstr("is_causal is 0.5: it must be a whole number"));
+}
+
+/// Zero keys of 2^40 heads are no elements, but no loop over the heads would end.
+TEST_F(runner, an_array_without_elements_may_not_have_many_rows) {
+    write(false);
+    npy::write(folder / "Q.npy", npy::array{npy::type::f8, {1, std::int64_t{1} << 40, 0, 4}, {}});
+    describe(R"({"mask": "full"})");
+    EXPECT_THAT(run().text, HasSubstr("more than a million rows"));
+}
+
 } // namespace
 } // namespace pantile::conformance

@@ -121,7 +121,8 @@ class Copy:
 
     def __init__(self, folder, jobs):
         self.tree = folder / "tree"
-        self.builds = folder / "build"
+        # Inside, as the presets' builds are: a compiler cache that knows these knows most of what is built here.
+        self.builds = self.tree / "build"
         self.jobs = str(jobs)
         self.configured = set()
         self.environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "GTEST_COLOR": "no"}
@@ -144,7 +145,7 @@ class Copy:
                 shutil.copyfile(source, target)
                 shutil.copymode(source, target)
         for path in self.tree.rglob("*"):
-            if path.is_file() and str(path.relative_to(self.tree)) not in wanted:
+            if path.is_file() and self.builds not in path.parents and str(path.relative_to(self.tree)) not in wanted:
                 path.unlink()
 
     def run(self, command, log, timeout=None):

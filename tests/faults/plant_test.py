@@ -55,6 +55,30 @@ json.dump({"testsuites": [{"name": "suite", "testsuite": listed}]}, open(argumen
 sys.exit(not all(tests.values()))
 """
 
+# ninja -t commands tells how the program of two sources is linked; the linker makes a program as cmake does.
+NINJA = r"""
+import os, pathlib, sys
+words = sys.argv[1:]
+print("ninja", *words, file=open(os.environ["CALLS"], "a"))
+objects = "t/pantile-test-numbers.dir/first_test.cpp.o t/pantile-test-numbers.dir/second_test.cpp.o"
+if "-t" in words:
+    print(f": && link {objects} -o t/pantile-test-numbers core/libpantile.a tests/libshared.a && :")
+else:
+    for made in words[4:]:
+        path = pathlib.Path(words[1]) / made
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+"""
+LINK = r"""
+import os, pathlib, sys
+words = sys.argv[1:]
+print("link", *words, file=open(os.environ["CALLS"], "a"))
+source = (pathlib.Path(pathlib.Path("tree").read_text()) / "src" / "numbers").read_text()
+program = pathlib.Path(words[words.index("-o") + 1])
+program.write_text("#!" + sys.executable + " -IS\nSOURCE = " + repr(source) + "\n" + os.environ["PROGRAM"])
+program.chmod(0o755)
+"""
+
 # Everything: it alone sees four. With -R it sees what scripts would.
 CTEST = r"""
 import os, pathlib, sys
@@ -86,7 +110,7 @@ class Project(unittest.TestCase):
         subprocess.run(["git", "init", "-q", self.root], check=True)
         tools = self.root / "bin"
         tools.mkdir()
-        for name, text in (("cmake", CMAKE), ("ctest", CTEST)):
+        for name, text in (("cmake", CMAKE), ("ctest", CTEST), ("ninja", NINJA), ("link", LINK)):
             (tools / name).write_text(f"#!{sys.executable} -IS\n{text}")
             (tools / name).chmod(0o755)
         self.calls = self.root / "bin" / "calls"
@@ -153,6 +177,22 @@ class Project(unittest.TestCase):
             self.assertEqual(self.verdicts(), {"a": "stale"}, old)
         self.expect(1, fault("a", "one = 1", "x").replace("src/numbers", "src/none"), says="ERROR: a: stale")
         self.expect(1, fault("a", "one = 1", "x"), says="cmake does not configure", CONFIGURE_FAILS="1")
+
+    def test_what_the_compiler_must_refuse(self):
+        self.expect(0, fault("a", "one = 1", "one =; 1", more="compiler = true"), says="the compiler")
+        self.assertEqual(self.verdicts(), {"a": "noticed"})
+        self.expect(0, fault("a", "one = 1", "one = 9", more="compiler = true"), says="numbers suite.first")
+
+    def test_the_program_of_one_source(self):
+        # Its own object and the library are built; the other sources' objects are not, nor linked.
+        said = self.expect(0, fault("a", "one = 1", "one = 9", '["numbers/first_test suite.first"]'), says="numbers/first_test suite.first")
+        self.assertIn("1 of 1 faults noticed", said)
+        calls = self.calls.read_text()
+        self.assertRegex(calls, r"(?m)^ninja -C \S+ -j 2 t/pantile-test-numbers\.dir/first_test\.cpp\.o core/libpantile\.a$")
+        self.assertRegex(calls, r"(?m)^link t/pantile-test-numbers\.dir/first_test\.cpp\.o -o t/pantile-test-numbers-first_test core/libpantile\.a tests/libshared\.a$")
+        # What tests share is built once, without a fault, and again where the fault is in the tests.
+        self.assertRegex(calls, r"(?m)^ninja -C \S+ -j 2 tests/libshared\.a$")
+        self.expect(2, fault("a", "one = 1", "one = 9", '["numbers/third_test"]'), says="pantile-test-numbers has no source third_test.cpp")
 
     def test_an_equivalent_fault_must_survive(self):
         equivalent = "equivalent = 'it is a comment'"

@@ -11,6 +11,14 @@ for name in cpu cuda; do # whichever preset this machine has
   program "build/$name/bin/pantile-conformance" 'echo "conformance $*" >>"$CALLS"; echo "3 passed, 0 failed, 0 unsupported"'
   echo '[]' >"$home/build/$name/compile_commands.json"
 done
+for name in core support simulator; do # the CUDA room's are missing, as they are without nvcc
+  for preset in cpu cuda; do program "build/$preset/tests/$name/pantile-test-$name" "$googletest"; done
+done
+tool python3 'echo "python3 $*" >>"$CALLS"; [[ ${FAIL:-none} != faults || $1 != tests/* ]] || { echo "ERROR: x: survived"; exit 1; }'
+for name in npy_file case_file machine_file public_page; do
+  program "build/fuzz/tests/fuzz/pantile-fuzz-$name" 'echo "${0##*/} $*" >>"$CALLS"
+[[ ${FAIL:-none} != "${0##*-}" ]] || { echo "FOUND: an element lies elsewhere"; exit 77; }'
+done
 tool nproc 'echo 2'
 tool dpkg-query 'echo installed'
 tool cmake 'echo "cmake $*" >>"$CALLS"'
@@ -31,6 +39,15 @@ for isa in baseline avx2 avx512 amx; do
 done
 expect_calls 1 'ctest --preset asan'
 expect_calls 1 'ctest --preset tsan'
+for name in core support simulator; do expect_calls 4 "pantile-test-$name test=. isa= rc=max_success=50 "; done
+expect '^50 cases, the rest +passed'
+expect_calls 1 'python3 tests/faults/plant.py --work build/full/faults --workers 1$'
+expect '^planted faults +passed'
+expect_calls 1 'cmake --build --preset fuzz$'
+for name in npy_file case_file machine_file public_page; do
+  expect_calls 1 "pantile-fuzz-$name -max_total_time=600 .* build/fuzz/corpus/$name tests/fuzz/corpus/$name\$"
+  expect "^fuzz $name, 600 s +passed"
+done
 for type in f64 f32 f16 bf16; do expect_calls 1 "conformance tests/data --dtype $type\$"; done
 expect '^format +passed'
 expect '^lint +passed'
@@ -79,6 +96,27 @@ expect_code 1
 expect '^conformance: onnx_attention +FAILED'
 for name in cpu cuda; do program "build/$name/bin/pantile-conformance" 'echo "conformance $*" >>"$CALLS"; echo "4 passed, 0 failed, 0 unsupported"'; done
 
+# A fuzzer that finds something, in less time; the others run all the same.
+on_machine env PANTILE_CPUINFO="$home/without" PANTILE_CASES=1 PANTILE_FUZZ_SECONDS=7 FAIL=npy_file ./run full
+expect_code 1
+expect_calls 4 'pantile-fuzz-.* -max_total_time=7 '
+expect_calls 2 'pantile-fuzz-(case|machine)_file .*-dict=tests/fuzz/json.dict '
+expect '^fuzz npy_file, 7 s +FAILED'
+expect '^fuzz case_file, 7 s +passed'
+[[ $(grep -c 'an element lies elsewhere' <<<"$text") == 2 ]] || fault 'the summary does not say what a fuzzer found'
+on_machine env PANTILE_FUZZ_SECONDS=0 ./run full
+expect_code 2
+
+# A fault that no test notices; a machine without Python, where none is planted.
+on_machine env PANTILE_CPUINFO="$home/without" PANTILE_CASES=1 FAIL=faults ./run full
+expect_code 1
+expect '^planted faults +FAILED'
+expect 'ERROR: x: survived'
+tool python3 'exit 1'
+on_machine env PANTILE_CPUINFO="$home/without" PANTILE_CASES=1 ./run full
+expect_code 0
+expect '^planted faults +not run: python3 is missing'
+
 # The gate, on the same processors: ctest's closing lines are there, and AMX has its stage.
 on_machine env PANTILE_CPUINFO="$home/with_amx" .ci/run
 expect_code 0
@@ -87,6 +125,7 @@ expect_calls 1 'ctest .*isa=amx$'
 expect '^test with PANTILE_ISA=amx +passed'
 expect_calls 0 'pantile-test-api'
 expect_calls 1 'ctest --preset asan .*isa=$'
+expect_calls 0 'fuzz'
 on_machine env PANTILE_CPUINFO="$home/without" FAIL=baseline .ci/run
 expect_code 1
 expect '^test with PANTILE_ISA=baseline +FAILED'

@@ -48,6 +48,15 @@ TEST(machine, reads_json_and_rejects_what_it_does_not_know) {
     EXPECT_THAT(message("{"), HasSubstr("not JSON"));
     EXPECT_THAT(message(R"({"procesors": 3})"), HasSubstr("'procesors'"));
     EXPECT_THAT(message(R"({"processors": "many"})"), HasSubstr("wrong type"));
+    // Whole numbers stay whole, and what is no number is named.
+    for (const char* count : {"2.5", "true", "1e300", "9223372036854775808", "null"}) {
+        const std::string text = std::string(R"({"processors": )") + count + "}";
+        EXPECT_THAT(message(text.c_str()), HasSubstr("processors is")) << count;
+    }
+    EXPECT_THAT(message(R"({"processors": {"value": 3, "source": 4}})"), HasSubstr("source is 4: wrong type"));
+    EXPECT_THAT(message(R"({"caches": {"bytes": 1024}})"), HasSubstr("caches must be a list"));
+    EXPECT_THAT(message(R"({"clock_ghz": -1})"), HasSubstr("clock_ghz must not be negative"));
+    EXPECT_THAT(message(R"({"matrix_tflops": {"bf16": -1}})"), HasSubstr("matrix_tflops must not be negative"));
     EXPECT_THROW(static_cast<void>(find_machine("no-such-machine")), invalid_argument);
 }
 

@@ -113,6 +113,10 @@ TEST(npy, says_what_is_wrong_with_a_file) {
     EXPECT_THAT(message_of(path), HasSubstr("too many elements"));
     put(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }\n", "1234");
     EXPECT_THAT(message_of(path), HasSubstr("too large"));
+    for (const char* shape : {"5", "1230", "(1)", "(1 1)", "(1,, 1)", "(, 1)", "(,)"}) {
+        put(path, std::string("{'descr': '<f4', 'fortran_order': False, 'shape': ") + shape + ", }\n", "1234");
+        EXPECT_THAT(message_of(path), HasSubstr("not a tuple")) << shape;
+    }
     put(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }\n", "1234");
     EXPECT_THAT(message_of(path), HasSubstr("not a tuple of numbers"));
     put(path, "{'descr': '<f4', 'fortran_order': False, }\n", "1234");

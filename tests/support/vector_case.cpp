@@ -8,7 +8,34 @@ namespace pantile::test {
 
 using nlohmann::json;
 
+namespace {
+
+/// Every loop over a case visits its rows, also those of an array without elements, which may promise any number of them.
+void refuse_many_rows_of_nothing(const extents& e) {
+    double rows = 1;
+    bool empty = false;
+    for (const index_t n : e) {
+        empty = empty || n == 0;
+        rows *= static_cast<double>(std::max<index_t>(n, 1));
+    }
+    if (empty && rows > 1e6) throw case_error("an array has no elements, but more than a million rows");
+}
+
+/// A field that is a whole number; others would be rounded, or be no index_t at all.
+index_t whole(const json& object, const char* field, index_t otherwise) {
+    const auto found = object.find(field);
+    if (found == object.end()) return otherwise;
+    const bool fits = found->is_number_integer() &&
+                      !(found->is_number_unsigned() && found->get<std::uint64_t>() > std::uint64_t{1} << 62);
+    if (!fits)
+        throw case_error(std::string(field) + " is " + found->dump() + " in case.json: it must be a whole number");
+    return found->get<index_t>();
+}
+
+} // namespace
+
 tensor<double> as_doubles(const npy::array& a, const extents& e) {
+    refuse_many_rows_of_nothing(e);
     tensor<double> t(e);
     if (t.data.size() != static_cast<std::size_t>(a.size()))
         throw case_error("an array has not the size it should have");
@@ -123,7 +150,7 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
             {"batch", c.batch}, {"q_heads", c.q_heads},   {"kv_heads", c.kv_heads},  {"q_len", c.q_len},
             {"k_len", c.k_len}, {"head_dim", c.head_dim}, {"value_dim", c.value_dim}};
         for (const auto& [key, size] : sizes) {
-            if (shape.value(key, size) != size) {
+            if (whole(shape, key, size) != size) {
                 throw case_error(std::string(key) + " is " + shape[key].dump() + " in case.json, " +
                                  std::to_string(size) + " in the arrays");
             }
@@ -133,8 +160,8 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
         if (mask == "causal") {
             c.right = 0;
         } else if (mask == "window") {
-            const index_t left = j.value("window_left", index_t{-1});
-            const index_t right = j.value("window_right", index_t{-1});
+            const index_t left = whole(j, "window_left", -1);
+            const index_t right = whole(j, "window_right", -1);
             if (left >= 0) c.left = left;
             if (right >= 0) c.right = right;
         } else if (mask != "full") {
@@ -150,8 +177,8 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
         if (const auto path = path_of(inputs, "sinks"); !path.empty()) c.sinks = read_tensor(path).data;
         if (const auto path = path_of(inputs, "bias"); !path.empty()) c.bias = read_tensor(path);
         if (const auto path = path_of(inputs, "block_mask"); !path.empty()) {
-            c.block_rows = j.at("block_rows").get<index_t>();
-            c.block_cols = j.at("block_cols").get<index_t>();
+            c.block_rows = whole(j, "block_rows", 0);
+            c.block_cols = whole(j, "block_cols", 0);
             const tensor<double> blocks = read_tensor(path);
             c.block_mask = tensor<unsigned char>(blocks.extent);
             for (std::size_t n = 0; n < blocks.data.size(); ++n) c.block_mask.data[n] = blocks.data[n] != 0.0 ? 1 : 0;

@@ -120,8 +120,8 @@ class decode_machine {
         return memory.used();
     }
 
-    /// Room for `dim` numbers in chunks of either size.
-    static index_t padded(index_t dim) { return core::round_up(dim, 2 * n); }
+    /// Room for `dim` numbers in chunks of either size; for one chunk where there are none.
+    static index_t padded(index_t dim) { return core::round_up(core::max(dim, 1), 2 * n); }
 
     static PANTILE_INLINE void fill(T* data, index_t count, T value) {
         for (index_t i = 0; i < count; i += n) V(value).store_aligned(data + i);

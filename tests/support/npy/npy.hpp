@@ -129,11 +129,18 @@ inline type type_of(std::string_view quoted, const std::string& where) {
 inline std::vector<std::int64_t> shape_of(std::string_view tuple, const std::string& where) {
     std::vector<std::int64_t> shape;
     std::int64_t all = 1;
+    const auto refuse = [&] { throw error(where + ": shape " + std::string(tuple) + " is not a tuple of numbers"); };
+    if (tuple.front() != '(') refuse();
+    bool separated = true; // a number may follow
     for (std::size_t i = 1; i + 1 < tuple.size();) {
         if (tuple[i] == ' ' || tuple[i] == ',') {
+            if (tuple[i] == ',' && (shape.empty() || separated)) refuse();
+            separated = separated || tuple[i] == ',';
             ++i;
             continue;
         }
+        if (!separated) refuse();
+        separated = false;
         std::int64_t extent = 0;
         const std::size_t first = i;
         for (; i < tuple.size() && tuple[i] >= '0' && tuple[i] <= '9'; ++i) {
@@ -142,12 +149,13 @@ inline std::vector<std::int64_t> shape_of(std::string_view tuple, const std::str
                 throw error(where + ": an extent of shape " + std::string(tuple) + " is too large");
             }
         }
-        if (i == first) throw error(where + ": shape " + std::string(tuple) + " is not a tuple of numbers");
+        if (i == first) refuse();
         if (extent != 0 && __builtin_mul_overflow(all, extent, &all)) {
             throw error(where + ": shape " + std::string(tuple) + " has too many elements");
         }
         shape.push_back(extent);
     }
+    if (shape.size() == 1 && !separated) refuse(); // "(3)" is a number
     return shape;
 }
 
