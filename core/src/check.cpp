@@ -128,14 +128,15 @@ void check_options(const call& c, const problem& p, index_t element_bytes) {
 }
 
 /// Elements are counted in index_t, also those of broadcast and of empty tensors.
-void check_size(const std::string& what, index_t batch, index_t heads, index_t length, index_t dim) {
+void check_size(const char* what, index_t batch, index_t heads, index_t length, index_t dim) {
+    if ((batch | heads | length | dim) < index_t{1} << 14) return; // small calls pay for no product
     constexpr wide most = wide{1} << 58;
     wide elements = 1;
     for (const index_t extent : {batch, heads, length, dim}) {
         elements *= max(extent, index_t{1});
         if (elements <= most) continue;
-        refuse(what + " is (" + number(batch) + ", " + number(heads) + ", " + number(length) + ", " + number(dim) +
-               "): a tensor has at most 2^58 elements, where an extent of 0 counts as 1");
+        refuse(std::string(what) + " is (" + number(batch) + ", " + number(heads) + ", " + number(length) + ", " +
+               number(dim) + "): a tensor has at most 2^58 elements, where an extent of 0 counts as 1");
     }
 }
 

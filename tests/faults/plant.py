@@ -25,7 +25,8 @@ tests run; if they notice nothing, everything else is built and all of ctest run
     elsewhere     only a test that it does not name did: noticed, but its entry should name that test
     survived      no test failed
     equivalent    survived, as its entry says it must
-    stale         the text is not there exactly once, or what it becomes does not compile: the entry must be renewed
+    stale         the text is not there exactly once, what it becomes does not compile, or a filter matches no test: the
+                  entry must be renewed
     not here      this machine lacks what the fault needs
 
 Exit status: 0 if at least 95 % of the faults that are not equivalent were noticed, none is stale and every equivalent one
@@ -41,6 +42,7 @@ import pathlib
 import queue
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -62,6 +64,16 @@ HANGS_AFTER = 600  # seconds of one test program; unmutated, none takes a third 
 SHARE_TO_NOTICE = 0.95
 NOT_IN_THE_SUITE = "install|scripts|boundaries|faults"  # they build or read the sources, and have tests of their own
 BUILDS_NOTHING = "(scripts|faults)\\."  # entries of ctest that run scripts alone
+
+
+running = set()  # process groups of compilers and tests
+
+
+def stop(number, _frame):
+    """Nothing outlives the planter."""
+    for group in list(running):
+        os.killpg(group, signal.SIGKILL)
+    os._exit(128 + number)
 
 
 def refuse(message):
@@ -116,6 +128,10 @@ def host_has(need):
     return flags is not None and need in flags.group(1).split()
 
 
+class NoSuchTest(Exception):
+    """A filter that matches nothing: it would let every fault survive."""
+
+
 class Copy:
     """A copy of the tracked files with builds of its own, in which one worker plants one fault after the other."""
 
@@ -154,12 +170,15 @@ class Copy:
             out.write(f"\n$ {' '.join(map(str, command))}\n".encode())
             out.flush()
             process = subprocess.Popen(command, cwd=self.tree, env=self.environment, stdout=out, stderr=out, start_new_session=True)
+            running.add(process.pid)
             try:
                 return process.wait(timeout)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 return 124
+            finally:
+                running.discard(process.pid)
 
     def configure(self, build, log):
         if build in self.configured:
@@ -227,6 +246,9 @@ def run_gtest(copy, program, name, test_filter, log):
             for test in suite["testsuite"]:
                 if test.get("failures"):
                     failed.append(f"{name} {suite['name']}.{test['name']}")
+    ran = json.loads(report.read_text())["tests"] if report.is_file() else None
+    if ran == 0:
+        raise NoSuchTest(f"{name} has no test {test_filter}")
     return status, failed
 
 
@@ -280,6 +302,8 @@ def judge(copy, fault, options, log):
             last = re.findall(r"^\s*\d+ - (\S+)", log.read_text(errors="replace"), re.MULTILINE)
             return "elsewhere", last[-1:] or ["ctest"]
         return unnoticed
+    except NoSuchTest as error:
+        return "stale", [str(error)]
     finally:
         path.write_bytes(original)  # with a new time: what was built from the fault is out of date
 
@@ -351,6 +375,8 @@ def main():
         print(f"{len(faults)} faults, {len(stale)} of them stale")
         sys.exit(1 if stale else 0)
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     options.work.mkdir(parents=True, exist_ok=True)
     results = plant_all(faults, options)
     if options.whole:

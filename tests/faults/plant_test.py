@@ -51,7 +51,7 @@ if chosen != "*":
 if "three = 3" not in SOURCE:
     os.abort()
 listed = [{"name": name, **({} if good else {"failures": ["no"]})} for name, good in tests.items()]
-json.dump({"testsuites": [{"name": "suite", "testsuite": listed}]}, open(arguments["gtest_output"].split(":", 1)[1], "w"))
+json.dump({"tests": len(tests), "testsuites": [{"name": "suite", "testsuite": listed}]}, open(arguments["gtest_output"].split(":", 1)[1], "w"))
 sys.exit(not all(tests.values()))
 """
 
@@ -193,6 +193,9 @@ class Project(unittest.TestCase):
         # What tests share is built once, without a fault, and again where the fault is in the tests.
         self.assertRegex(calls, r"(?m)^ninja -C \S+ -j 2 tests/libshared\.a$")
         self.expect(2, fault("a", "one = 1", "one = 9", '["numbers/third_test"]'), says="pantile-test-numbers has no source third_test.cpp")
+
+    def test_a_filter_that_matches_nothing_is_stale(self):
+        self.expect(1, fault("a", "one = 1", "one = 9", '["numbers suite.frist"]'), says="ERROR: a: stale numbers has no test suite.frist")
 
     def test_an_equivalent_fault_must_survive(self):
         equivalent = "equivalent = 'it is a comment'"
