@@ -35,7 +35,7 @@ class reader {
         const json* value = &object_.at(field);
         if (value->is_object() && value->contains("value")) {
             if (sources_ != nullptr && value->contains("source")) {
-                take((*sources_)[field], "source", value->at("source"));
+                take((*sources_)[field], std::string(field) + ".source", value->at("source"));
             }
             value = &value->at("value");
         }
@@ -54,7 +54,7 @@ class reader {
   private:
     /// A count is a whole number: get_to would take true for 1, 2.9 for 2, and 1e300 or 2^63 for anything.
     template <class T>
-    void take(T& into, const char* field, const json& value) const {
+    void take(T& into, const std::string& field, const json& value) const {
         bool fits = true;
         if constexpr (std::is_same_v<T, index_t>) {
             fits = value.is_number_integer() &&

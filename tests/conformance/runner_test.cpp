@@ -238,6 +238,8 @@ TEST_F(runner, names_each_feature_that_is_not_served) {
     }
     EXPECT_EQ(array("bias", {1, 1, 3, 5}, 0.5).text, "bias");
     EXPECT_THAT(array("block_mask", {2, 2}, 1.0).text, HasSubstr("block_rows"));
+    describe(R"({"block_rows": 2, "block_cols": 0})");
+    EXPECT_THAT(array("block_mask", {2, 2}, 1.0).text, HasSubstr("at least 1"));
     describe(R"({"block_rows": 2, "block_cols": 3, "softcap": 1.5})");
     EXPECT_EQ(array("block_mask", {2, 2}, 1.0).text, "softcap, block mask");
 }

@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 
 build_in() { # FOLDER: what a build of the CUDA preset leaves there
   local name
-  for name in host device forward; do program "$1/tests/cuda/pantile-test-cuda_$name" "$googletest"; done
+  for name in layout host device forward; do program "$1/tests/cuda/pantile-test-cuda_$name" "$googletest"; done
   program "$1/bin/pantile-conformance" 'echo "conformance $*" >>"$CALLS"; echo "${PASSED:-12} passed, 0 failed, 1 unsupported"'
   touch "$home/$1/libpantile_bench_cuda.so"
 }

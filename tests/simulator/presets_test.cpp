@@ -270,8 +270,7 @@ TEST(machine, what_cannot_be_is_refused_by_name) {
     EXPECT_EQ(refusal(R"({"procesors": 3})"), "machine: there is no field 'procesors'");
     EXPECT_EQ(refusal(R"({"processors": "many"})"), "machine: processors is \"many\": wrong type");
     EXPECT_EQ(refusal(R"({"processors": {"value": "many"}})"), "machine: processors is \"many\": wrong type");
-    EXPECT_EQ(refusal(R"({"processors": {"value": 2, "source": 5}})"),
-              "machine: processors is {\"source\":5,\"value\":2}: wrong type");
+    EXPECT_EQ(refusal(R"({"processors": {"value": 2, "source": 5}})"), "machine: processors.source is 5: wrong type");
     EXPECT_EQ(refusal(R"({"clock_ghz": [1]})"), "machine: clock_ghz is [1]: wrong type");
     EXPECT_EQ(refusal(R"({"matrix_tflops": 3})"), "machine: matrix_tflops is 3: wrong type");
     EXPECT_EQ(refusal(R"({"processors": 0})"), "machine: processors must be positive");

@@ -176,7 +176,7 @@ TEST(npy, reads_headers_as_others_write_them) {
     EXPECT_EQ(npy::read(path).shape, (std::vector<std::int64_t>{2, 3}));
     EXPECT_EQ(npy::read(path).type, npy::type::f2);
     EXPECT_EQ(npy::read(path).as<std::uint16_t>()[5], 'b' | 'c' << 8);
-    put(path, "{'descr': '<f2', 'fortran_order': False, 'shape': (3), }\n", "123456");
+    put(path, "{'descr': '<f2', 'fortran_order': False, 'shape': (3 ,), }\n", "123456");
     EXPECT_EQ(npy::read(path).shape, (std::vector<std::int64_t>{3}));
 }
 

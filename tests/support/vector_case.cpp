@@ -177,8 +177,12 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
         if (const auto path = path_of(inputs, "sinks"); !path.empty()) c.sinks = read_tensor(path).data;
         if (const auto path = path_of(inputs, "bias"); !path.empty()) c.bias = read_tensor(path);
         if (const auto path = path_of(inputs, "block_mask"); !path.empty()) {
+            for (const char* field : {"block_rows", "block_cols"}) {
+                if (!j.contains(field)) throw case_error(std::string("block_mask is given, but not ") + field);
+            }
             c.block_rows = whole(j, "block_rows", 0);
             c.block_cols = whole(j, "block_cols", 0);
+            if (c.block_rows < 1 || c.block_cols < 1) throw case_error("block_rows and block_cols must be at least 1");
             const tensor<double> blocks = read_tensor(path);
             c.block_mask = tensor<unsigned char>(blocks.extent);
             for (std::size_t n = 0; n < blocks.data.size(); ++n) c.block_mask.data[n] = blocks.data[n] != 0.0 ? 1 : 0;
