@@ -78,8 +78,8 @@ experiment random_experiment(const algorithm& a, pass which, std::mt19937_64& ra
     w.batch = pick(random, 1, 2);
     w.kv_heads = pick(random, 1, 2);
     w.q_heads = w.kv_heads * pick(random, 1, 3);
-    w.q_len = pick(random, chance(random, 3) ? 0 : 1, 70);
-    w.k_len = pick(random, chance(random, 3) ? 0 : 1, 70);
+    w.q_len = chance(random, 3) ? 0 : pick(random, 1, 70);
+    w.k_len = chance(random, 3) ? 0 : pick(random, 1, 70);
     w.head_dim = pick(random, 1, 9);
     w.value_dim = pick(random, 1, 9);
     pick_mask(w, random);

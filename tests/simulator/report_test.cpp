@@ -275,8 +275,8 @@ TEST(check, random_cases_are_of_every_kind) {
     }
     const std::map<std::string, std::pair<int, int>> wanted{{"two batches", {1800, 2200}},
                                                             {"groups", {2400, 2900}},
-                                                            {"no queries", {1, 20}},
-                                                            {"no keys", {1, 20}},
+                                                            {"no queries", {70, 180}},
+                                                            {"no keys", {70, 180}},
                                                             {"wide values", {1600, 2000}},
                                                             {"full", {700, 1050}},
                                                             {"causal", {950, 1500}},

@@ -180,6 +180,7 @@ attention_case sample() {
 constexpr dtype all_types[] = {dtype::f64, dtype::f32, dtype::f16, dtype::bf16};
 
 std::vector<const tensor<double>*> tensors(const attention_inputs& in) { return {&in.q, &in.k, &in.v, &in.dout}; }
+std::vector<const tensor<double>*> tensors(const attention_inputs&&) = delete; // they would outlive it
 
 TEST(data, has_the_shapes_of_the_case_and_the_numbers_of_the_type) {
     attention_case c = sample();
@@ -230,18 +231,21 @@ moments moments_of(const tensor<double>& x) {
 }
 
 TEST(data, ordinary_kinds_have_their_moments) {
-    for (const tensor<double>* x : tensors(make_inputs(sample(), dtype::f64, data_kind::normal, 5))) {
+    const attention_inputs normal = make_inputs(sample(), dtype::f64, data_kind::normal, 5);
+    for (const tensor<double>* x : tensors(normal)) {
         expect_between(-0.1, moments_of(*x).mean, 0.1, "mean");
         expect_between(0.85, moments_of(*x).variance, 1.15, "variance");
         EXPECT_LT(moments_of(*x).lowest, -2.5);
         EXPECT_GT(moments_of(*x).highest, 2.5);
     }
-    for (const tensor<double>* x : tensors(make_inputs(sample(), dtype::f64, data_kind::uniform, 5))) {
+    const attention_inputs uniform = make_inputs(sample(), dtype::f64, data_kind::uniform, 5);
+    for (const tensor<double>* x : tensors(uniform)) {
         expect_between(0.45, moments_of(*x).mean, 0.55, "mean");
         expect_between(0.0, moments_of(*x).lowest, 0.02, "lowest");
         expect_between(0.98, moments_of(*x).highest, 1.0, "highest");
     }
-    for (const tensor<double>* x : tensors(make_inputs(sample(), dtype::f64, data_kind::zeros, 5))) {
+    const attention_inputs with_zeros = make_inputs(sample(), dtype::f64, data_kind::zeros, 5);
+    for (const tensor<double>* x : tensors(with_zeros)) {
         const auto zeros = static_cast<double>(std::count(x->data.begin(), x->data.end(), 0.0));
         expect_between(0.5, zeros / static_cast<double>(x->data.size()), 0.7, "zeros");
     }
