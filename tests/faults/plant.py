@@ -36,6 +36,7 @@ survived; 1 if not; 2 if the call or a list makes no sense.
 import argparse
 import collections
 import concurrent.futures
+import fcntl
 import json
 import os
 import pathlib
@@ -378,6 +379,15 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     options.work.mkdir(parents=True, exist_ok=True)
+    with open(options.work / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refuse(f"another planter works in {options.work}: wait for it, or name another folder with --work")
+        run(faults, options)
+
+
+def run(faults, options):
     results = plant_all(faults, options)
     if options.whole:
         print_who_noticed(results)

@@ -5,6 +5,7 @@ The project is one file of numbers. Its cmake, ctest and test program are stand-
 verdict can be brought about at will.
 """
 
+import fcntl
 import json
 import os
 import pathlib
@@ -193,6 +194,14 @@ class Project(unittest.TestCase):
         # What tests share is built once, without a fault, and again where the fault is in the tests.
         self.assertRegex(calls, r"(?m)^ninja -C \S+ -j 2 tests/libshared\.a$")
         self.expect(2, fault("a", "one = 1", "one = 9", '["numbers/third_test"]'), says="pantile-test-numbers has no source third_test.cpp")
+
+    def test_two_planters_keep_out_of_each_other_s_copies(self):
+        work = self.root / "build" / "faults"
+        work.mkdir(parents=True)
+        with open(work / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.expect(2, fault("a", "one = 1", "one = 9"), says="another planter works in")
+        self.expect(0, fault("a", "one = 1", "one = 9"))
 
     def test_a_filter_that_matches_nothing_is_stale(self):
         self.expect(1, fault("a", "one = 1", "one = 9", '["numbers suite.frist"]'), says="ERROR: a: stale numbers has no test suite.frist")
