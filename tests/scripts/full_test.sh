@@ -41,7 +41,7 @@ expect_calls 1 'ctest --preset asan'
 expect_calls 1 'ctest --preset tsan'
 for name in core support simulator; do expect_calls 4 "pantile-test-$name test=. isa= rc=max_success=50 "; done
 expect '^50 cases, the rest +passed'
-expect_calls 1 'python3 tests/faults/plant.py --work build/full/faults --workers 1$'
+expect_calls 1 'python3 tests/faults/plant.py --work build/full/faults$'
 expect '^planted faults +passed'
 expect_calls 1 'cmake --build --preset fuzz$'
 for name in npy_file case_file machine_file public_page; do

@@ -6,20 +6,12 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
 
+#include "refusal.hpp"
+
 namespace pantile::simulator {
 namespace {
 
 using ::testing::ElementsAre;
-
-template <class F>
-std::string refusal(F&& call) {
-    try {
-        call();
-    } catch (const invalid_argument& e) {
-        return e.what();
-    }
-    return "accepted";
-}
 
 constexpr const char* ncu_text = "==PROF== a line, before the table\n"
                                  "\"Metric Value\",\"ID\",\"Kernel Name\",\"Metric Unit\",\"Metric Name\"\r\n"

@@ -6,20 +6,12 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
 
+#include "refusal.hpp"
+
 namespace pantile::simulator {
 namespace {
 
 using ::testing::ElementsAre;
-
-template <class F>
-std::string refusal(F&& call) {
-    try {
-        call();
-    } catch (const invalid_argument& e) {
-        return e.what();
-    }
-    return "accepted";
-}
 
 TEST(ranges, are_geometric) {
     EXPECT_THAT(parse_range("3K", "x"), ElementsAre(3072));

@@ -6,6 +6,8 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
 
+#include "refusal.hpp"
+
 namespace pantile::simulator {
 namespace {
 
@@ -135,16 +137,6 @@ TEST(feasible_tiles, sides_are_multiples_of_what_a_machine_takes) {
     ASSERT_FALSE(packed.empty());
     for (const tile_choice& c : packed) EXPECT_EQ(c.plan.row_tile % 48, 0);
     EXPECT_EQ(packed[0].plan, (tile_plan{336, 96, 1})); // all 300 rows and 90 keys, rounded up
-}
-
-template <class F>
-std::string refusal(F&& call) {
-    try {
-        call();
-    } catch (const std::exception& e) {
-        return e.what();
-    }
-    return "accepted";
 }
 
 TEST(tiles_in_words, are_read_as_they_are_meant) {

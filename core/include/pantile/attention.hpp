@@ -6,7 +6,7 @@
 ///     out, dout     (B, Hq,  Sq, E)          v, dv   (B, Hkv, Sk, E)          lse   (B, Hq, Sq)
 /// Hq must be a multiple of Hkv: query head h reads kv head h / (Hq / Hkv) (GQA, MQA). E may differ from D. Sizes may be 0.
 /// Inputs take any strides; outputs are overwritten and must overlap neither each other nor an input, and options.workspace
-/// must overlap no argument.
+/// must overlap no argument. A tensor has at most 2^58 elements, where a size of 0 counts as 1.
 /// A row that sees no key gets out = 0, lse = -inf and gradients 0.
 ///
 /// Every function throws invalid_argument before any work if shapes, strides, options or memory do not fit, naming the
