@@ -34,13 +34,15 @@ inline int compute_capability() {
 
 #define PANTILE_CUDA_OK(call) ASSERT_EQ(cudaSuccess, (call)) << cudaGetErrorString(cudaGetLastError())
 
-/// Device memory that starts with the given bytes.
+/// Device memory that starts with the given bytes, for work on any stream: a copy from pageable memory may return before its
+/// last bytes have arrived, and streams that do not block know nothing of it.
 template <class T>
 class on_gpu {
   public:
     explicit on_gpu(const std::vector<T>& from) : count_(from.size()) {
         EXPECT_EQ(cudaSuccess, cudaMalloc(reinterpret_cast<void**>(&data_), bytes() + 1));
         EXPECT_EQ(cudaSuccess, cudaMemcpy(data_, from.data(), bytes(), cudaMemcpyHostToDevice));
+        EXPECT_EQ(cudaSuccess, cudaStreamSynchronize(cudaStreamLegacy));
     }
     on_gpu(const on_gpu&) = delete;
     on_gpu& operator=(const on_gpu&) = delete;
