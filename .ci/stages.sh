@@ -42,7 +42,7 @@ print_summary() {
 sources() { git ls-files -- "$@"; }
 
 check_format() {
-  sources '*.hpp' '*.cpp' '*.cu' '*.cuh' | xargs -r clang-format --dry-run -Werror
+  sources '*.h' '*.c' '*.hpp' '*.cpp' '*.cu' '*.cuh' | xargs -r clang-format --dry-run -Werror
 }
 
 # Sources of the library and its programs; the tests have the compilers' warnings and the sanitizers.

@@ -33,17 +33,18 @@ function(pantile_install_package)
       list(APPEND pantile_components ${component})
     endif()
   endforeach()
-  get_target_property(type pantile_core TYPE)
-  if(type STREQUAL "STATIC_LIBRARY")
-    set(pantile_static ON)
-  else()
+  if(BUILD_SHARED_LIBS)
     set(pantile_static OFF)
+  else()
+    set(pantile_static ON)
   endif()
   configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/pantileConfig.cmake.in
                                 ${PROJECT_BINARY_DIR}/pantileConfig.cmake
                                 INSTALL_DESTINATION ${pantile_package_dir}
                                 NO_SET_AND_CHECK_MACRO)
-  write_basic_package_version_file(${PROJECT_BINARY_DIR}/pantileConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+  # A request is one for source that compiles, and what compiled against 0.1 does so today. (Programs that are built already
+  # ask for the SOVERSION, which minor versions change while the major one is 0.)
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/pantileConfigVersion.cmake COMPATIBILITY SameMajorVersion)
   install(FILES ${PROJECT_BINARY_DIR}/pantileConfig.cmake ${PROJECT_BINARY_DIR}/pantileConfigVersion.cmake
           DESTINATION ${pantile_package_dir})
   install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -9,7 +9,7 @@
 #include <pantile/core/online_softmax.hpp>
 #include <pantile/error.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 // Lengths and strides beyond this are refused, so that sums of a few of them cannot overflow.
@@ -77,6 +77,25 @@ void check_scale(double scale, index_t element_bytes) {
     }
 }
 
+const char* name_of(memory m) { return m == memory::host ? "host" : "device"; }
+
+/// Refuses types that no call takes.
+void check_number(const argument& a) {
+    if (a.type == dtype::fp32 || a.type == dtype::fp64 || a.type == dtype::fp16 || a.type == dtype::bf16) return;
+    refuse(std::string(a.name) + " is " + name_of(a.type) + ": calls take fp32, fp64, fp16 and bf16");
+}
+
+void check_memory_of(const argument& t, const argument& model) {
+    if (t.where == model.where) return;
+    refuse(std::string(t.name) + " is " + name_of(t.where) + " memory, " + model.name + " is " + name_of(model.where) +
+           " memory: they must lie together");
+}
+
+void check_rank(const argument& a, int rank) {
+    if (a.rank == rank) return;
+    refuse(std::string(a.name) + ".rank is " + number(index_t{a.rank}) + ": it must be " + number(index_t{rank}));
+}
+
 void check_tensor(const argument& a) {
     for (int i = 0; i < a.rank; ++i) {
         if (a.extent[i] < 0 || a.extent[i] > largest_length) {
@@ -90,20 +109,20 @@ void check_tensor(const argument& a) {
     if (a.data == nullptr && !a.empty()) refuse(std::string(a.name) + ".data is null, but the tensor is not empty");
 }
 
-void check_options(const call& c, const problem& p, index_t element_bytes) {
-    if (c.left < 0) {
-        refuse("options.mask.left is " + number(c.left) +
+void check_options(const call& c, const problem& p, index_t element_bytes, memory here) {
+    if (c.mask.left < 0) {
+        refuse("options.mask.left is " + number(c.mask.left) +
                ": it must be at least 0 (pantile::unbounded lifts the limit)");
     }
-    if (c.right < 0) {
-        refuse("options.mask.right is " + number(c.right) +
+    if (c.mask.right < 0) {
+        refuse("options.mask.right is " + number(c.mask.right) +
                ": it must be at least 0 (pantile::unbounded lifts the limit)");
     }
-    if (c.offset < -largest_length || c.offset > largest_length) {
-        refuse("options.mask.offset is " + number(c.offset) + ": it must be within ±2^48");
+    if (c.mask.offset < -largest_length || c.mask.offset > largest_length) {
+        refuse("options.mask.offset is " + number(c.mask.offset) + ": it must be within ±2^48");
     }
-    if (c.align > alignment::explicit_offset) {
-        refuse("options.mask.align is " + number(static_cast<index_t>(c.align)) +
+    if (c.mask.align > alignment::explicit_offset) {
+        refuse("options.mask.align is " + number(static_cast<index_t>(c.mask.align)) +
                ": it must be alignment::bottom_right, alignment::top_left or alignment::explicit_offset");
     }
     if (c.has_scale) check_scale(c.scale, element_bytes);
@@ -114,11 +133,28 @@ void check_options(const call& c, const problem& p, index_t element_bytes) {
         refuse("options.plan is {" + number(c.plan.row_tile) + ", " + number(c.plan.key_tile) + ", " +
                number(c.plan.key_splits) + "}: its fields must be at least 0 (0: chosen)");
     }
+    if (c.key_splits < 0)
+        refuse("options.key_splits is " + number(c.key_splits) + ": it must be at least 0 (0: chosen)");
+    if (c.key_splits > 0 && c.plan.key_splits > 0 && c.key_splits != c.plan.key_splits) {
+        refuse("options.key_splits is " + number(c.key_splits) + ", options.plan asks for " +
+               number(c.plan.key_splits) + ": one of them must be 0, or both the same");
+    }
     if (c.key_lengths_count == 0) return;
+    if (c.key_lengths_in != here) {
+        refuse(std::string("options.key_lengths is ") + name_of(c.key_lengths_in) + " memory, q is " + name_of(here) +
+               " memory: they must lie together" +
+               (here == memory::host ? " (a bare pointer means device memory: give a range, or a pointer and a count)"
+                                     : " (say of device memory that it is: on_device(…))"));
+    }
+    if (c.key_lengths_count == -1 && here == memory::device) return;
+    if (!c.key_lengths.given()) {
+        refuse("options.key_lengths has " + number(c.key_lengths_count) + " entries, but its data is null");
+    }
     if (c.key_lengths_count != p.batch) {
         refuse("options.key_lengths has " + number(c.key_lengths_count) + " entries, q.batch is " + number(p.batch) +
                ": there must be one a batch");
     }
+    if (here == memory::device) return; // read by the call itself
     for (index_t b = 0; b < p.batch; ++b) {
         if (c.key_lengths[b] < 0 || c.key_lengths[b] > p.k_len) {
             refuse("options.key_lengths[" + number(b) + "] is " + number(c.key_lengths[b]) +
@@ -138,19 +174,6 @@ void check_size(const char* what, index_t batch, index_t heads, index_t length, 
         refuse(std::string(what) + " is (" + number(batch) + ", " + number(heads) + ", " + number(length) + ", " +
                number(dim) + "): a tensor has at most 2^58 elements, where an extent of 0 counts as 1");
     }
-}
-
-/// An array that is no tensor.
-template <class T>
-argument describe_array(const char* name, const T* data, index_t count) {
-    argument a;
-    a.name = name;
-    a.data = data;
-    a.rank = 1;
-    a.extent[0] = count;
-    a.stride[0] = 1;
-    a.element_bytes = static_cast<index_t>(sizeof(T));
-    return a;
 }
 
 /// First and one past the last byte that a tensor touches.
@@ -215,6 +238,18 @@ void check_distinct(const argument& a) {
 
 } // namespace
 
+argument describe_array(const char* name, const void* data, index_t count, index_t element_bytes) {
+    argument a;
+    a.name = name;
+    // Only ever compared with other addresses.
+    a.data = const_cast<void*>(data); // NOLINT(cppcoreguidelines-pro-type-const-cast)
+    a.rank = 1;
+    a.extent[0] = count;
+    a.stride[0] = 1;
+    a.element_bytes = element_bytes;
+    return a;
+}
+
 bool may_overlap(const argument& a, const argument& b) {
     if (a.empty() || b.empty()) return false;
     const byte_range x = extent_in_bytes(a);
@@ -229,7 +264,12 @@ bool may_overlap(const argument& a, const argument& b) {
     return true;
 }
 
-problem check_inputs(const argument& q, const argument& k, const argument& v, const call& options) {
+problem check_inputs(const argument& q, const argument& k, const argument& v, const call& options, memory here) {
+    for (const argument* t : {&q, &k, &v}) check_rank(*t, 4);
+    check_number(q);
+    check_memory_is(q, here);
+    check_same_type(k, q);
+    check_same_type(v, q);
     check_tensor(q);
     check_tensor(k);
     check_tensor(v);
@@ -251,28 +291,78 @@ problem check_inputs(const argument& q, const argument& k, const argument& v, co
     check_size("k", p.batch, p.kv_heads, p.k_len, p.head_dim);
     check_size("v", p.batch, p.kv_heads, p.k_len, p.value_dim);
     check_size("the shape of out", p.batch, p.q_heads, p.q_len, p.value_dim);
-    check_options(options, p, q.element_bytes);
-    p.left = min(options.left, unbounded);
-    p.right = min(options.right, unbounded);
-    p.align = options.align;
-    p.offset = options.offset;
-    p.key_lengths = options.key_lengths_count > 0 ? options.key_lengths : nullptr;
+    check_options(options, p, q.element_bytes, here);
+    p.mask = options.mask;
+    p.mask.left = min(options.mask.left, unbounded);
+    p.mask.right = min(options.mask.right, unbounded);
+    if (options.key_lengths_count != 0) p.key_lengths = options.key_lengths;
     // Without dims every score is 0, whatever the scale.
     const double standard = p.head_dim > 0 ? 1.0 / std::sqrt(static_cast<double>(p.head_dim)) : 1.0;
     p.scale = options.has_scale ? options.scale : standard;
     return p;
 }
 
-void check_query_shape(const argument& t, const argument& q, index_t dim, const char* dim_is) {
+void check_same_type(const argument& t, const argument& model) {
+    if (t.type != model.type) {
+        refuse(std::string(t.name) + " is " + name_of(t.type) + ", " + model.name + " is " + name_of(model.type) +
+               ": they must be equal");
+    }
+    check_memory_of(t, model);
+}
+
+void check_computed_type(const argument& t, const argument& q) {
+    if (t.type != computed_in(q.type)) {
+        refuse(std::string(t.name) + " is " + name_of(t.type) + ", " + q.name + " is " + name_of(q.type) +
+               ": it must be " + name_of(computed_in(q.type)) + ", in which the call computes");
+    }
+    check_memory_of(t, q);
+}
+
+void check_result_type(const argument& t, const argument& q) {
+    if (t.type != q.type && t.type != computed_in(q.type)) {
+        const bool narrow = q.element_bytes == 2;
+        refuse(std::string(t.name) + " is " + name_of(t.type) + ", " + q.name + " is " + name_of(q.type) +
+               ": it must be " + name_of(q.type) + (narrow ? " or fp32" : ""));
+    }
+    check_memory_of(t, q);
+}
+
+void check_memory_is(const argument& t, memory here) {
+    if (t.where == here) return;
+    refuse(std::string(t.name) + " is " + name_of(t.where) + " memory: this function's tensors are " + name_of(here) +
+           " memory" + (here == memory::host ? " (calls on a device take a stream)" : ""));
+}
+
+void check_given(const char* name, bool given) {
+    if (!given) refuse(std::string(name) + " is not given: the call writes it");
+}
+
+void check_computed_number(const argument& t) {
+    check_rank(t, 4);
+    if (t.type == dtype::fp32 || t.type == dtype::fp64) return;
+    refuse(std::string(t.name) + " is " + name_of(t.type) + ": partial results are fp32 or fp64");
+}
+
+void check_out(const argument& t, const argument& q, index_t value_dim) {
+    check_rank(t, 4);
+    check_result_type(t, q);
     check_tensor(t);
     for (int axis = 0; axis < 3; ++axis) require_equal(t, q, axis);
-    if (t.rank == 4 && t.extent[3] != dim) {
-        refuse(field(t, 3) + " is " + number(t.extent[3]) + ", " + dim_is + " is " + number(dim) +
+    if (t.extent[3] != value_dim) {
+        refuse(field(t, 3) + " is " + number(t.extent[3]) + ", v.value_dim is " + number(value_dim) +
                ": they must be equal");
     }
 }
 
+void check_rows(const argument& t, const argument& q) {
+    check_rank(t, 3);
+    check_computed_type(t, q);
+    check_tensor(t);
+    for (int axis = 0; axis < 3; ++axis) require_equal(t, q, axis);
+}
+
 void check_same_shape(const argument& t, const argument& model) {
+    check_rank(t, model.rank);
     check_tensor(t);
     for (int axis = 0; axis < t.rank; ++axis) require_equal(t, model, axis);
 }
@@ -298,8 +388,9 @@ void check_memory(const argument* outputs, int output_count, const argument* inp
         for (int j = 0; j < i; ++j) apart(outputs[i], outputs[j], own);
     }
     if (options.key_lengths_count == 0 && options.workspace_bytes == 0) return;
-    const argument lengths = describe_array("options.key_lengths", options.key_lengths, options.key_lengths_count);
-    const argument workspace = describe_array("options.workspace", options.workspace, options.workspace_bytes);
+    const argument lengths = describe_array("options.key_lengths", options.key_lengths.data(),
+                                            options.key_lengths_count, options.key_lengths.element_bytes());
+    const argument workspace = describe_array("options.workspace", options.workspace, options.workspace_bytes, 1);
     constexpr const char* work = "work memory must hold nothing else";
     for (int i = 0; i < output_count; ++i) {
         apart(outputs[i], lengths, own);
@@ -309,4 +400,4 @@ void check_memory(const argument* outputs, int output_count, const argument* inp
     apart(workspace, lengths, work);
 }
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

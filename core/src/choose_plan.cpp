@@ -1,6 +1,6 @@
 #include <pantile/core/choose_plan.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 /// Key tile: as large as allowed, so that rescaling and tile starts are rare, while the K and V tile, which every panel of
@@ -50,4 +50,4 @@ tile_plan choose_plan(const problem& p, index_t capacity, index_t key_quantum) {
     return {clamp(rows, 0, max(p.q_len, 1)), keys, 1};
 }
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -2,7 +2,7 @@
 
 #if defined(__x86_64__)
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 // All exceptions masked, round to nearest, no FTZ, no DAZ: what a program starts with.
@@ -20,14 +20,14 @@ float_environment::~float_environment() {
     if (__builtin_ia32_stmxcsr() != saved_) __builtin_ia32_ldmxcsr(saved_);
 }
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core
 
 #else
 
 #include <cfenv>
 #include <cstring>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 float_environment::float_environment() noexcept : saved_{} {
     std::fenv_t callers;
@@ -43,6 +43,6 @@ float_environment::~float_environment() {
     std::fesetenv(&callers);
 }
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core
 
 #endif

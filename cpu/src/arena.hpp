@@ -8,7 +8,7 @@
 
 #include "micro/inline.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// Hands out aligned pieces of a thread's scratch; with no memory behind it, it only counts.
 class arena {
@@ -27,4 +27,4 @@ class arena {
     index_t used_ = 0;
 };
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

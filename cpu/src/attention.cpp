@@ -3,49 +3,27 @@
 
 #include "run.hpp"
 
-namespace pantile {
-namespace {
+namespace pantile::inline v0 {
 
 using namespace cpu;
 
 /// check → plan → run.
-template <class In, class Out, class Stat>
-void forward(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
-             const tensor_view<Out>& out, const row_view<Stat>* lse, const options& o) {
+void erased::attention(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const results& to,
+                       const options& o) {
     const core::float_environment standard;
-    const prepared p = prepare<In>(q, k, v, o);
-    const core::argument query = core::describe("q", q);
-    const core::argument inputs[] = {query, core::describe("k", k), core::describe("v", v)};
-    core::argument outputs[2] = {core::describe("out", out)};
-    core::check_query_shape(outputs[0], query, p.call.problem.value_dim, "v.value_dim");
-    output to;
-    to.out = refer(out);
-    if (lse != nullptr) {
-        outputs[1] = core::describe("lse", *lse);
-        core::check_query_shape(outputs[1], query, 0, "");
-        to.lse = refer(*lse);
+    const prepared p = prepare(q, k, v, o);
+    const core::argument inputs[] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
+    const core::argument outputs[] = {core::describe("out", to.out), core::describe("lse", to.lse)};
+    core::check_given("out", to.out.wanted);
+    core::check_out(outputs[0], inputs[0], p.call.problem.value_dim);
+    output here;
+    here.out = to.out;
+    if (to.lse.wanted) {
+        core::check_rows(outputs[1], inputs[0]);
+        here.lse = to.lse;
     }
-    core::check_memory(outputs, lse != nullptr ? 2 : 1, inputs, 3, memory_of(o));
-    run(p, to, o.workspace);
+    core::check_memory(outputs, to.lse.wanted ? 2 : 1, inputs, 3, memory_of(o));
+    run(p, here, o.workspace);
 }
 
-} // namespace
-
-#define PANTILE_FORWARD(in, result, stat)                                                                              \
-    void attention(tensor_view<const in> q, tensor_view<const in> k, tensor_view<const in> v, tensor_view<result> out, \
-                   const options& o) {                                                                                 \
-        forward<in, result, stat>(q, k, v, out, nullptr, o);                                                           \
-    }                                                                                                                  \
-    void attention(tensor_view<const in> q, tensor_view<const in> k, tensor_view<const in> v, tensor_view<result> out, \
-                   row_view<stat> lse, const options& o) {                                                             \
-        forward<in, result, stat>(q, k, v, out, &lse, o);                                                              \
-    }
-PANTILE_FORWARD(float, float, float)
-PANTILE_FORWARD(double, double, double)
-PANTILE_FORWARD(float16, float16, float)
-PANTILE_FORWARD(float16, float, float)
-PANTILE_FORWARD(bfloat16, bfloat16, float)
-PANTILE_FORWARD(bfloat16, float, float)
-#undef PANTILE_FORWARD
-
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -8,7 +8,7 @@
 #include "scratch.hpp"
 #include "threads.hpp"
 
-namespace pantile {
+namespace pantile::inline v0 {
 namespace {
 
 using namespace cpu;
@@ -72,14 +72,14 @@ void cut_keys(backward::call& c, index_t requested) {
     c.plan.key_splits = c.key_chunks;
 }
 
-prepared_backward prepare_backward(const core::problem& p, element type, const options& o) {
+prepared_backward prepare_backward(const core::problem& p, dtype type, const options& o) {
     prepared_backward r;
     r.isa = &choose_kernels(o.isa);
-    const bool wide = type == element::f64;
+    const bool wide = type == dtype::fp64;
     r.code = wide ? &r.isa->backward_f64 : &r.isa->backward_f32;
     r.number_bytes = wide ? 8 : 4;
     r.call.problem = p;
-    const tile_plan requested = core::describe(o).plan;
+    const tile_plan requested = core::requested_plan(core::describe(o));
     r.call.plan = choose_backward_plan(p, *r.code, r.number_bytes, requested);
     cut_keys(r.call, requested.key_splits);
     r.call.accumulate = o.accumulate;
@@ -103,12 +103,12 @@ void run(prepared_backward& r, std::span<std::byte> given_workspace) {
                  [&](index_t i, index_t thread) { r.code->reduce(r.call, i, memory.of_thread(thread)); });
 }
 
+} // namespace
+
 /// check → plan → run.
-template <class In, class Stat, class Grad>
-void backward_call(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
-                   const tensor_view<const In>& out, const row_view<const Stat>& lse, const tensor_view<const In>& dout,
-                   const tensor_view<Grad>& dq, const tensor_view<Grad>& dk, const tensor_view<Grad>& dv,
-                   const options& o) {
+void erased::attention_backward(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const tensor_ref& out,
+                                const tensor_ref& lse, const loss_gradients& from, const gradients& to,
+                                const options& o) {
     const core::float_environment standard;
     const core::argument query = core::describe("q", q);
     const core::argument inputs[] = {query,
@@ -116,35 +116,41 @@ void backward_call(const tensor_view<const In>& q, const tensor_view<const In>& 
                                      core::describe("v", v),
                                      core::describe("out", out),
                                      core::describe("lse", lse),
-                                     core::describe("dout", dout)};
-    const core::argument outputs[] = {core::describe("dq", dq), core::describe("dk", dk), core::describe("dv", dv)};
+                                     core::describe("dout", from.dout)};
+    const core::argument outputs[] = {core::describe("dq", to.dq), core::describe("dk", to.dk),
+                                      core::describe("dv", to.dv)};
     const core::problem p = core::check_inputs(query, inputs[1], inputs[2], core::describe(o));
-    core::check_query_shape(inputs[3], query, p.value_dim, "v.value_dim");
-    core::check_query_shape(inputs[4], query, 0, "");
-    core::check_query_shape(inputs[5], query, p.value_dim, "v.value_dim");
-    for (int i = 0; i < 3; ++i) core::check_same_shape(outputs[i], inputs[i]);
+    for (const int i : {3, 5}) {
+        core::check_same_type(inputs[i], query);
+        core::check_out(inputs[i], query, p.value_dim);
+    }
+    core::check_rows(inputs[4], query);
+    const bool given[] = {to.dq.wanted, to.dk.wanted, to.dv.wanted};
+    for (int i = 0; i < 3; ++i) core::check_given(outputs[i].name, given[i]);
+    for (int i = 0; i < 3; ++i) {
+        core::check_result_type(outputs[i], query);
+        core::check_same_type(outputs[i], outputs[0]);
+        core::check_same_shape(outputs[i], inputs[i]);
+    }
     core::check_memory(outputs, 3, inputs, 6, memory_of(o));
-    prepared_backward r = prepare_backward(p, element_of<In>, o);
-    r.call.q = refer(q);
-    r.call.k = refer(k);
-    r.call.v = refer(v);
-    r.call.out = refer(out);
-    r.call.lse = {const_cast<Stat*>(lse.data), // NOLINT(cppcoreguidelines-pro-type-const-cast): inputs are only read
-                  {lse.stride[0], lse.stride[1], lse.stride[2]}};
-    r.call.dout = refer(dout);
-    r.call.dq = refer(dq);
-    r.call.dk = refer(dk);
-    r.call.dv = refer(dv);
+    prepared_backward r = prepare_backward(p, q.type, o);
+    r.call.q = q;
+    r.call.k = k;
+    r.call.v = v;
+    r.call.out = out;
+    r.call.lse = lse;
+    r.call.dout = from.dout;
+    r.call.dq = to.dq;
+    r.call.dk = to.dk;
+    r.call.dv = to.dv;
     run(r, o.workspace);
 }
 
-template <class In>
-explanation explain_call(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
-                         const options& o) {
+explanation erased::explain_backward(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const options& o) {
     const core::float_environment standard;
     const core::problem p =
         core::check_inputs(core::describe("q", q), core::describe("k", k), core::describe("v", v), core::describe(o));
-    const prepared_backward r = prepare_backward(p, element_of<In>, o);
+    const prepared_backward r = prepare_backward(p, q.type, o);
     explanation e;
     e.machine = "cpu";
     e.isa = r.isa->name;
@@ -153,7 +159,7 @@ explanation explain_call(const tensor_view<const In>& q, const tensor_view<const
     e.threads = static_cast<int>(r.threads);
     e.workspace_bytes = workspace::bytes(r.threads, r.scratch_bytes, r.shared_bytes);
     e.traffic = core::backward_traffic(p, r.call.plan);
-    const auto size = static_cast<index_t>(sizeof(In));
+    const index_t size = bytes_of(q.type);
     const core::traffic& t = e.traffic;
     const core::transfers own = t.q + t.k + t.v + t.out + t.dout + t.dk + t.dv; // the rest is in compute precision
     const core::transfers work = t.dq + t.lse + t.delta;
@@ -164,31 +170,4 @@ explanation explain_call(const tensor_view<const In>& q, const tensor_view<const
     return e;
 }
 
-} // namespace
-
-#define PANTILE_BACKWARD(in, stat, grad)                                                                               \
-    void attention_backward(tensor_view<const in> q, tensor_view<const in> k, tensor_view<const in> v,                 \
-                            tensor_view<const in> out, row_view<const stat> lse, tensor_view<const in> dout,           \
-                            tensor_view<grad> dq, tensor_view<grad> dk, tensor_view<grad> dv, const options& o) {      \
-        backward_call<in, stat, grad>(q, k, v, out, lse, dout, dq, dk, dv, o);                                         \
-    }
-PANTILE_BACKWARD(float, float, float)
-PANTILE_BACKWARD(double, double, double)
-PANTILE_BACKWARD(float16, float, float16)
-PANTILE_BACKWARD(float16, float, float)
-PANTILE_BACKWARD(bfloat16, float, bfloat16)
-PANTILE_BACKWARD(bfloat16, float, float)
-#undef PANTILE_BACKWARD
-
-#define PANTILE_EXPLAIN_BACKWARD(in)                                                                                   \
-    explanation explain_backward(tensor_view<const in> q, tensor_view<const in> k, tensor_view<const in> v,            \
-                                 const options& o) {                                                                   \
-        return explain_call<in>(q, k, v, o);                                                                           \
-    }
-PANTILE_EXPLAIN_BACKWARD(float)
-PANTILE_EXPLAIN_BACKWARD(double)
-PANTILE_EXPLAIN_BACKWARD(float16)
-PANTILE_EXPLAIN_BACKWARD(bfloat16)
-#undef PANTILE_EXPLAIN_BACKWARD
-
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -14,7 +14,7 @@
 #endif
 #endif
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 namespace {
 
 #if defined(PANTILE_X86)
@@ -119,4 +119,4 @@ const kernels& choose_kernels(isa wanted, bool matrix_unit) {
 
 const char* why_not_amx(isa wanted, bool matrix_unit) { return choose(wanted, matrix_unit).no_amx; }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -4,7 +4,7 @@
 
 #include "kernels.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// The kernels for `wanted`. automatic takes the best set that the processor and the operating system offer, or the one
 /// that the environment variable PANTILE_ISA names; both are looked up once per process.
@@ -20,4 +20,4 @@ namespace pantile::cpu {
 /// use AMX's tiles is not asked.
 [[nodiscard]] const char* available_isas();
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -8,16 +8,12 @@
 #include "prepare.hpp"
 #include "scratch.hpp"
 
-namespace pantile {
-namespace {
-
+namespace pantile::inline v0 {
 using namespace cpu;
 
-template <class In>
-explanation explain_call(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
-                         const options& o) {
+explanation erased::explain(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const options& o) {
     const core::float_environment standard;
-    const prepared p = prepare<In>(q, k, v, o);
+    const prepared p = prepare(q, k, v, o);
     const core::problem& problem = p.call.problem;
     explanation e;
     e.machine = "cpu";
@@ -31,35 +27,16 @@ explanation explain_call(const tensor_view<const In>& q, const tensor_view<const
         e.traffic.k.reads /= problem.group();
         e.traffic.v.reads /= problem.group();
     }
-    const auto size = static_cast<index_t>(sizeof(In));
+    const index_t size = bytes_of(q.type);
     const core::traffic& t = e.traffic;
     e.read_bytes = (t.q.reads + t.k.reads + t.v.reads) * size;
     e.write_bytes = t.out.writes * size + t.lse.writes * p.number_bytes;
     e.flops = 2.0 * static_cast<double>(problem.head_dim + problem.value_dim) *
               static_cast<double>(core::visible_pairs(problem));
-    if (const char* why = why_not_amx(o.isa, wants_matrix_unit(problem, element_of<In>))) {
+    if (const char* why = why_not_amx(o.isa, wants_matrix_unit(problem, q.type))) {
         e.note = std::string("amx is not used: ") + why;
     }
     return e;
-}
-
-} // namespace
-
-explanation explain(tensor_view<const float> q, tensor_view<const float> k, tensor_view<const float> v,
-                    const options& o) {
-    return explain_call<float>(q, k, v, o);
-}
-explanation explain(tensor_view<const double> q, tensor_view<const double> k, tensor_view<const double> v,
-                    const options& o) {
-    return explain_call<double>(q, k, v, o);
-}
-explanation explain(tensor_view<const float16> q, tensor_view<const float16> k, tensor_view<const float16> v,
-                    const options& o) {
-    return explain_call<float16>(q, k, v, o);
-}
-explanation explain(tensor_view<const bfloat16> q, tensor_view<const bfloat16> k, tensor_view<const bfloat16> v,
-                    const options& o) {
-    return explain_call<bfloat16>(q, k, v, o);
 }
 
 std::ostream& operator<<(std::ostream& os, const explanation& e) {
@@ -85,4 +62,4 @@ std::string to_string(const explanation& e) {
     return text.str();
 }
 
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -4,7 +4,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 namespace {
 
 constexpr isa named_sets[] = {isa::baseline, isa::avx2, isa::avx512, isa::amx};
@@ -109,4 +109,4 @@ isa_choice choose_isa(const features& offered, isa wanted, isa forced, bool matr
     return {offered.avx512 ? isa::avx512 : offered.avx2 ? isa::avx2 : isa::baseline};
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

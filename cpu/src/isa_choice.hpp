@@ -6,7 +6,7 @@
 
 #include <pantile/options.hpp>
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// What the processor and the operating system offer. To know it asks for nothing.
 struct features {
@@ -53,4 +53,4 @@ using tile_permission = const char* (*)();
 /// From the smallest on: "baseline, avx2".
 [[nodiscard]] const char* names_of(const features& offered);
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -11,16 +11,16 @@
 #include <pantile/options.hpp>
 
 #include "backward/call.hpp"
-#include "tensor_ref.hpp"
+#include "elements.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// Where results go. With `max` and `sum` they are partial: `out` is not divided by the sum (see partial_view).
 struct output {
     tensor_ref out;
-    row_ref lse;
-    row_ref max;
-    row_ref sum;
+    tensor_ref lse;
+    tensor_ref max;
+    tensor_ref sum;
 };
 
 /// One forward call, checked.
@@ -72,4 +72,4 @@ extern const kernels avx512_kernels;
 extern const forward_kernels amx_forward_bf16;
 #endif
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -6,7 +6,7 @@
 #include "decode/machine.hpp"
 #include "machine.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 template <class Arch>
 constexpr kernels kernels_of(pantile::isa isa, const char* name) {
@@ -22,4 +22,4 @@ constexpr kernels kernels_of(pantile::isa isa, const char* name) {
             backward::kernels_of<f64>()};
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

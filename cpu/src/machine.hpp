@@ -14,7 +14,7 @@
 #include "panel.hpp"
 #include "row_tile_machine.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 template <class V>
 class tile_machine : public row_tile_machine<V> {
@@ -110,7 +110,7 @@ class tile_machine : public row_tile_machine<V> {
     }
 
     static bool in_place(const tensor_ref& t) {
-        return t.stride[3] == 1 && t.type == (sizeof(T) == 8 ? element::f64 : element::f32);
+        return t.stride[3] == 1 && t.type == (sizeof(T) == 8 ? dtype::fp64 : dtype::fp32);
     }
     /// Rows of a copied tile start at 64-byte boundaries.
     static index_t copy_stride(index_t dim) { return core::round_up(dim, 64 / static_cast<index_t>(sizeof(T))); }
@@ -248,4 +248,4 @@ constexpr forward_kernels forward_kernels_of() {
             run_row_tile<tile_machine<V>>};
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

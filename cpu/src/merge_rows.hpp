@@ -4,7 +4,7 @@
 
 #include <pantile/core/online_softmax.hpp>
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// part = a ∪ b. The arrays are out rows of `dim` numbers at the given element strides; `part` may be a.
 template <class T>
@@ -20,4 +20,4 @@ core::softmax_state<T> merge_row(const core::softmax_state<T>& a, const T* a_out
     return merged;
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -9,7 +9,7 @@
 #include "micro/product.hpp"
 #include "row_tile.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// Stores a block of scores and folds it into the column maxima.
 template <class V>
@@ -95,4 +95,4 @@ PANTILE_INLINE inline void exponentiate(number_t<V>* scores, index_t stride, ind
     unroll<vectors>([&](auto v) PANTILE_INLINE { total[v].store_aligned(sums + v * lanes<V>); });
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -11,7 +11,7 @@
 
 #include "threads.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// f(i, thread) for i in [0, count), in dynamic order on up to `threads` threads, each in the standard floating-point
 /// environment; one thread runs without OpenMP's start-up, in the caller's. The first exception is thrown again here.
@@ -39,4 +39,4 @@ void parallel_for(index_t count, index_t threads, F&& f) {
     if (failure) std::rethrow_exception(failure);
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -1,10 +1,12 @@
+#include <algorithm>
+
 #include <pantile/attention.hpp>
 #include <pantile/core/float_environment.hpp>
 
 #include "merge_rows.hpp"
 #include "run.hpp"
 
-namespace pantile {
+namespace pantile::inline v0 {
 namespace {
 
 using namespace cpu;
@@ -16,130 +18,143 @@ struct part_names {
     const char* sum;
 };
 
-template <class T>
-void describe_part(const partial_view<T>& part, const part_names& names, core::argument (&to)[3]) {
+void describe_part(const partial_ref& part, const part_names& names, core::argument (&to)[3]) {
     to[0] = core::describe(names.out, part.out);
     to[1] = core::describe(names.max, part.max);
     to[2] = core::describe(names.sum, part.sum);
 }
 
-/// All three tensors of a part must have the shape (batch, heads, length[, value_dim]) of `model`.
+/// All three tensors of a part must be fp32 or fp64, and have the type and the shape (batch, heads, length[, value_dim]) of
+/// `model`.
 void check_part(const core::argument (&part)[3], const core::argument& model) {
+    core::check_computed_number(part[0]);
+    core::check_same_type(part[0], model);
     core::check_same_shape(part[0], model);
-    core::check_query_shape(part[1], model, 0, "");
-    core::check_query_shape(part[2], model, 0, "");
+    core::check_rows(part[1], model);
+    core::check_rows(part[2], model);
 }
 
-template <class In, class T>
-void forward_partial(const tensor_view<const In>& q, const tensor_view<const In>& k, const tensor_view<const In>& v,
-                     const partial_view<T>& part, const options& o) {
-    const core::float_environment standard;
-    const prepared p = prepare<In>(q, k, v, o);
-    const core::argument query = core::describe("q", q);
-    const core::argument inputs[] = {query, core::describe("k", k), core::describe("v", v)};
-    core::argument outputs[3];
-    describe_part(part, {"part.out", "part.max", "part.sum"}, outputs);
-    core::check_query_shape(outputs[0], query, p.call.problem.value_dim, "v.value_dim");
-    core::check_query_shape(outputs[1], query, 0, "");
-    core::check_query_shape(outputs[2], query, 0, "");
-    core::check_memory(outputs, 3, inputs, 3, memory_of(o));
-    output to;
-    to.out = refer(part.out);
-    to.max = refer(part.max);
-    to.sum = refer(part.sum);
-    run(p, to, o.workspace);
+bool same_memory(const partial_ref& a, const partial_ref& b) {
+    const auto same = [](const tensor_ref& x, const tensor_ref& y) {
+        return x.data == y.data && std::equal(x.stride, x.stride + x.rank, y.stride);
+    };
+    return same(a.out, b.out) && same(a.max, b.max) && same(a.sum, b.sum);
 }
+
+/// The numbers of a tensor of rank 3, and the rows of one of rank 4 (also where the dim is 0).
+template <class T>
+struct rows_of {
+    T* data;
+    const tensor_ref& t;
+
+    explicit rows_of(const tensor_ref& from) : data(static_cast<T*>(from.data)), t(from) {}
+    T* row(index_t b, index_t h, index_t i) const {
+        return data + (b * t.stride[0] + h * t.stride[1] + i * t.stride[2]);
+    }
+    T& operator()(index_t b, index_t h, index_t i) const { return *row(b, h, i); }
+};
 
 /// f(batch, head, row) for every row of a tensor.
-template <class T, class F>
-void for_rows(const tensor_view<T>& t, F&& f) {
-    for (index_t b = 0; b < t.batch(); ++b) {
-        for (index_t h = 0; h < t.heads(); ++h) {
-            for (index_t i = 0; i < t.length(); ++i) f(b, h, i);
+template <class F>
+void for_rows(const tensor_ref& t, F&& f) {
+    for (index_t b = 0; b < t.extent[0]; ++b) {
+        for (index_t h = 0; h < t.extent[1]; ++h) {
+            for (index_t i = 0; i < t.extent[2]; ++i) f(b, h, i);
         }
     }
 }
 
-/// Address of element 0 of a row, also where the dim is 0.
 template <class T>
-T* row_of(const tensor_view<T>& t, index_t b, index_t h, index_t i) {
-    return t.data + (b * t.stride[0] + h * t.stride[1] + i * t.stride[2]);
-}
+struct part_rows {
+    rows_of<T> out, max, sum;
+
+    explicit part_rows(const partial_ref& p) : out(p.out), max(p.max), sum(p.sum) {}
+    core::softmax_state<T> state(index_t b, index_t h, index_t i) const { return {max(b, h, i), sum(b, h, i)}; }
+};
 
 template <class T>
-bool same_memory(const partial_view<const T>& a, const partial_view<T>& b) {
-    return a.out.data == b.out.data && a.out.stride == b.out.stride && a.max.data == b.max.data &&
-           a.max.stride == b.max.stride && a.sum.data == b.sum.data && a.sum.stride == b.sum.stride;
-}
-
-template <class T>
-void merge_parts(const partial_view<const T>& a, const partial_view<const T>& b, const partial_view<T>& part) {
-    const core::float_environment standard;
-    core::argument args_a[3], args_b[3], args_part[3];
-    describe_part(a, {"a.out", "a.max", "a.sum"}, args_a);
-    describe_part(b, {"b.out", "b.max", "b.sum"}, args_b);
-    describe_part(part, {"part.out", "part.max", "part.sum"}, args_part);
-    check_part(args_a, args_a[0]);
-    check_part(args_b, args_a[0]);
-    check_part(args_part, args_a[0]);
-    if (!same_memory(a, part)) core::check_memory(args_part, 3, args_a, 3);
-    core::check_memory(args_part, 3, args_b, 3);
+void merge_parts(const partial_ref& a, const partial_ref& b, const partial_ref& part) {
+    const part_rows<T> from_a(a), from_b(b), to(part);
     for_rows(a.out, [&](index_t n, index_t h, index_t i) {
         const core::softmax_state<T> state = merge_row<T>(
-            {a.max(n, h, i), a.sum(n, h, i)}, row_of(a.out, n, h, i), a.out.stride[3], {b.max(n, h, i), b.sum(n, h, i)},
-            row_of(b.out, n, h, i), b.out.stride[3], row_of(part.out, n, h, i), part.out.stride[3], a.out.dim());
-        part.max(n, h, i) = state.max;
-        part.sum(n, h, i) = state.sum;
+            from_a.state(n, h, i), from_a.out.row(n, h, i), a.out.stride[3], from_b.state(n, h, i),
+            from_b.out.row(n, h, i), b.out.stride[3], to.out.row(n, h, i), part.out.stride[3], a.out.extent[3]);
+        to.max(n, h, i) = state.max;
+        to.sum(n, h, i) = state.sum;
     });
 }
 
 template <class T>
-void finish_part(const partial_view<const T>& part, const tensor_view<T>& out, const row_view<T>& lse) {
-    const core::float_environment standard;
-    core::argument args[3];
-    describe_part(part, {"part.out", "part.max", "part.sum"}, args);
-    check_part(args, args[0]);
-    const core::argument outputs[] = {core::describe("out", out), core::describe("lse", lse)};
-    core::check_same_shape(outputs[0], args[0]);
-    core::check_query_shape(outputs[1], args[0], 0, "");
-    const bool in_place = part.out.data == out.data && part.out.stride == out.stride;
-    // In place, out has been read by the time it is written, but the other arrays must still lie apart.
-    core::check_memory(outputs, 2, args + 1, 2);
-    if (!in_place) core::check_memory(outputs, 2, args, 1);
-    for_rows(out, [&](index_t b, index_t h, index_t i) {
-        const core::softmax_state<T> state{part.max(b, h, i), part.sum(b, h, i)};
+void finish_part(const partial_ref& part, const results& to) {
+    const part_rows<T> from(part);
+    const rows_of<T> out(to.out), lse(to.lse);
+    for_rows(part.out, [&](index_t b, index_t h, index_t i) {
+        const core::softmax_state<T> state = from.state(b, h, i);
         const T factor = core::finish_factor(state);
-        const T* from = row_of(part.out, b, h, i);
-        T* to = row_of(out, b, h, i);
-        for (index_t x = 0; x < out.dim(); ++x) to[x * out.stride[3]] = from[x * part.out.stride[3]] * factor;
+        const T* row = from.out.row(b, h, i);
+        T* target = out.row(b, h, i);
+        for (index_t x = 0; x < part.out.extent[3]; ++x)
+            target[x * to.out.stride[3]] = row[x * part.out.stride[3]] * factor;
         lse(b, h, i) = core::finish_lse(state);
     });
 }
 
 } // namespace
 
-#define PANTILE_PARTIAL(in, result)                                                                                    \
-    void attention_partial(tensor_view<const in> q, tensor_view<const in> k, tensor_view<const in> v,                  \
-                           partial_view<result> part, const options& o) {                                              \
-        forward_partial<in, result>(q, k, v, part, o);                                                                 \
-    }
-PANTILE_PARTIAL(float, float)
-PANTILE_PARTIAL(double, double)
-PANTILE_PARTIAL(float16, float)
-PANTILE_PARTIAL(bfloat16, float)
-#undef PANTILE_PARTIAL
+void erased::attention_partial(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const partial_ref& part,
+                               const options& o) {
+    const core::float_environment standard;
+    const prepared p = prepare(q, k, v, o);
+    const core::argument inputs[] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
+    core::argument outputs[3];
+    describe_part(part, {"part.out", "part.max", "part.sum"}, outputs);
+    core::check_computed_type(outputs[0], inputs[0]);
+    core::check_out(outputs[0], inputs[0], p.call.problem.value_dim);
+    core::check_rows(outputs[1], inputs[0]);
+    core::check_rows(outputs[2], inputs[0]);
+    core::check_memory(outputs, 3, inputs, 3, memory_of(o));
+    output to;
+    to.out = part.out;
+    to.max = part.max;
+    to.sum = part.sum;
+    run(p, to, o.workspace);
+}
 
-void merge(partial_view<const float> a, partial_view<const float> b, partial_view<float> part) {
+void erased::merge(const partial_ref& a, const partial_ref& b, const partial_ref& part) {
+    const core::float_environment standard;
+    core::argument args_a[3], args_b[3], args_part[3];
+    describe_part(a, {"a.out", "a.max", "a.sum"}, args_a);
+    describe_part(b, {"b.out", "b.max", "b.sum"}, args_b);
+    describe_part(part, {"part.out", "part.max", "part.sum"}, args_part);
+    core::check_memory_is(args_a[0], memory::host);
+    check_part(args_a, args_a[0]);
+    check_part(args_b, args_a[0]);
+    check_part(args_part, args_a[0]);
+    if (!same_memory(a, part)) core::check_memory(args_part, 3, args_a, 3);
+    core::check_memory(args_part, 3, args_b, 3);
+    if (a.out.type == dtype::fp64) return merge_parts<double>(a, b, part);
     merge_parts<float>(a, b, part);
 }
-void merge(partial_view<const double> a, partial_view<const double> b, partial_view<double> part) {
-    merge_parts<double>(a, b, part);
-}
-void finish(partial_view<const float> part, tensor_view<float> out, row_view<float> lse) {
-    finish_part<float>(part, out, lse);
-}
-void finish(partial_view<const double> part, tensor_view<double> out, row_view<double> lse) {
-    finish_part<double>(part, out, lse);
+
+void erased::finish(const partial_ref& part, const results& to) {
+    const core::float_environment standard;
+    core::argument args[3];
+    describe_part(part, {"part.out", "part.max", "part.sum"}, args);
+    core::check_memory_is(args[0], memory::host);
+    check_part(args, args[0]);
+    const core::argument outputs[] = {core::describe("out", to.out), core::describe("lse", to.lse)};
+    core::check_given("out", to.out.wanted);
+    core::check_given("lse", to.lse.wanted);
+    core::check_same_type(outputs[0], args[0]);
+    core::check_same_shape(outputs[0], args[0]);
+    core::check_rows(outputs[1], args[0]);
+    const bool in_place =
+        part.out.data == to.out.data && std::equal(part.out.stride, part.out.stride + 4, to.out.stride);
+    // In place, out has been read by the time it is written, but the other arrays must still lie apart.
+    core::check_memory(outputs, 2, args + 1, 2);
+    if (!in_place) core::check_memory(outputs, 2, args, 1);
+    if (part.out.type == dtype::fp64) return finish_part<double>(part, to);
+    finish_part<float>(part, to);
 }
 
-} // namespace pantile
+} // namespace pantile::inline v0

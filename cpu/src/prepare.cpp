@@ -5,7 +5,7 @@
 #include "dispatch.hpp"
 #include "threads.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 namespace {
 
 // Key tiles beyond this would leave the range in which a lane counts keys exactly; nobody wants one.
@@ -50,8 +50,14 @@ index_t choose_threads(const core::problem& p) {
 
 } // namespace
 
-bool wants_matrix_unit(const core::problem& p, element type) {
-    return type == element::bf16 && p.q_len >= least_matrix_rows;
+bool wants_matrix_unit(const core::problem& p, dtype type) {
+    return type == dtype::bf16 && p.q_len >= least_matrix_rows;
+}
+
+prepared prepare(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const options& o) {
+    const core::problem p =
+        core::check_inputs(core::describe("q", q), core::describe("k", k), core::describe("v", v), core::describe(o));
+    return prepare(p, q, k, v, o);
 }
 
 prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
@@ -63,8 +69,8 @@ prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& 
                  const options& o, const kernels& chosen) {
     prepared r;
     r.isa = &chosen;
-    const bool wide = q.type == element::f64;
-    const tile_plan requested = core::describe(o).plan;
+    const bool wide = q.type == dtype::fp64;
+    const tile_plan requested = core::requested_plan(core::describe(o));
     const forward_kernels& decode = wide ? r.isa->decode_f64 : r.isa->decode_f32;
     // A plan that names a row tile asks for the tile kernel.
     r.decode = p.q_len > 0 && p.q_len <= decode.panel_rows && requested.row_tile == 0;
@@ -96,4 +102,4 @@ prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& 
     return r;
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

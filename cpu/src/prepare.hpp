@@ -9,29 +9,7 @@
 
 #include "kernels.hpp"
 
-namespace pantile::cpu {
-
-template <class T>
-inline constexpr element element_of = element::f32;
-template <>
-inline constexpr element element_of<double> = element::f64;
-template <>
-inline constexpr element element_of<float16> = element::f16;
-template <>
-inline constexpr element element_of<bfloat16> = element::bf16;
-
-template <class T>
-[[nodiscard]] tensor_ref refer(const tensor_view<T>& t) {
-    using number = std::remove_const_t<T>;
-    return {const_cast<number*>(t.data), // NOLINT(cppcoreguidelines-pro-type-const-cast): inputs are only read
-            element_of<number>,
-            {t.stride[0], t.stride[1], t.stride[2], t.stride[3]}};
-}
-
-template <class T>
-[[nodiscard]] row_ref refer(const row_view<T>& t) {
-    return {t.data, {t.stride[0], t.stride[1], t.stride[2]}};
-}
+namespace pantile::inline v0::cpu {
 
 /// A forward call that is ready to run.
 struct prepared {
@@ -52,7 +30,7 @@ struct prepared {
 };
 
 /// Is this a forward call that a matrix unit of 16 bits serves, where there is one?
-[[nodiscard]] bool wants_matrix_unit(const core::problem& p, element type);
+[[nodiscard]] bool wants_matrix_unit(const core::problem& p, dtype type);
 
 /// Chooses kernels, plan and threads for a checked problem.
 [[nodiscard]] prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
@@ -63,17 +41,10 @@ struct prepared {
 
 /// What the options name in memory, for core::check_memory.
 [[nodiscard]] inline core::option_memory memory_of(const options& o) {
-    return {o.key_lengths.data(), static_cast<index_t>(o.key_lengths.size()), o.workspace.data(),
-            static_cast<index_t>(o.workspace.size())};
+    return {o.key_lengths.ref(), o.key_lengths.size(), o.workspace.data(), static_cast<index_t>(o.workspace.size())};
 }
 
 /// Checks q, k, v and the options.
-template <class T>
-[[nodiscard]] prepared prepare(const tensor_view<const T>& q, const tensor_view<const T>& k,
-                               const tensor_view<const T>& v, const options& o) {
-    const core::problem p =
-        core::check_inputs(core::describe("q", q), core::describe("k", k), core::describe("v", v), core::describe(o));
-    return prepare(p, refer(q), refer(k), refer(v), o);
-}
+[[nodiscard]] prepared prepare(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const options& o);
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -11,7 +11,7 @@
 #include "kernels.hpp"
 #include "micro/exp2.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// The online softmax on vectors, one row a lane.
 template <class V>
@@ -63,7 +63,7 @@ PANTILE_FN core::span within(const core::span& tile, index_t lo, index_t hi) {
 template <class T>
 PANTILE_INLINE inline void store_statistics(const output& to, const forward_work& work, core::span rows, const T* max,
                                             const T* sum) {
-    const auto put = [&](const row_ref& r, index_t row, T x) PANTILE_INLINE {
+    const auto put = [&](const tensor_ref& r, index_t row, T x) PANTILE_INLINE {
         if (r.data == nullptr) return;
         static_cast<T*>(
             r.data)[work.batch * r.stride[0] + work.head * r.stride[1] + (work.seq.q_begin + row) * r.stride[2]] = x;
@@ -91,4 +91,4 @@ void run_row_tile(const forward_call& call, const forward_work& work, const outp
     }
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

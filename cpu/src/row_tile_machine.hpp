@@ -7,7 +7,7 @@
 #include "row_tile.hpp"
 #include "tile_io.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// The sums of a panel.
 template <class T>
@@ -171,4 +171,4 @@ class row_tile_machine {
     T* suspects_ = nullptr; // not 0: a row to walk again
 };
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -7,7 +7,7 @@
 #include "parallel.hpp"
 #include "scratch.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 namespace {
 
 /// Work number i: row tiles of a head run from the last to the first, because under a causal mask the last is the longest.
@@ -47,11 +47,11 @@ struct split_results {
         const index_t head = problem.q_len;
         const index_t batch = head * problem.q_heads;
         const index_t e = problem.value_dim;
-        const element type = sizeof(T) == 8 ? element::f64 : element::f32;
-        return {{of_split(split), type, {batch * e, head * e, e, 1}},
-                {},
-                {max_of(split), {batch, head, 1}},
-                {sum_of(split), {batch, head, 1}}};
+        output to;
+        to.out = {of_split(split), dtype_of<T>, memory::host, 4, {}, {batch * e, head * e, e, 1}};
+        to.max = {max_of(split), dtype_of<T>, memory::host, 3, {}, {batch, head, 1}};
+        to.sum = {sum_of(split), dtype_of<T>, memory::host, 3, {}, {batch, head, 1}};
+        return to;
     }
 
     /// Merges the splits of row `row` (of all heads and batches) in index order, into split 0.
@@ -68,7 +68,7 @@ struct split_results {
 };
 
 template <class T>
-void put(const row_ref& to, index_t b, index_t h, index_t i, T x) {
+void put(const tensor_ref& to, index_t b, index_t h, index_t i, T x) {
     if (to.data != nullptr) static_cast<T*>(to.data)[b * to.stride[0] + h * to.stride[1] + i * to.stride[2]] = x;
 }
 
@@ -119,4 +119,4 @@ void run(const prepared& p, const output& to, std::span<std::byte> given_workspa
     });
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -5,7 +5,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 namespace {
 
 // More than this is given back after the call. Of what its threads share, the calling thread keeps more: fresh pages cost
@@ -98,4 +98,4 @@ index_t workspace::bytes(index_t threads, index_t bytes_a_thread, index_t shared
            core::round_up(shared_bytes, scratch_alignment) + scratch_alignment;
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

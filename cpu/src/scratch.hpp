@@ -9,7 +9,7 @@
 
 #include <pantile/core/macros.hpp>
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 inline constexpr index_t scratch_alignment = 64;
 
@@ -46,4 +46,4 @@ class workspace {
     index_t bytes_a_thread_ = 0;
 };
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -17,7 +17,7 @@
 
 #include "scratch.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 namespace {
 
 std::atomic<bool> forked = false; // this process was, after its parent's first parallel region
@@ -133,4 +133,4 @@ index_t startable_threads(index_t wanted) {
     return core::min(wanted, tried.started);
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

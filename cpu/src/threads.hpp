@@ -6,7 +6,7 @@
 
 #include <pantile/core/macros.hpp>
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// `wanted` threads (0: what OpenMP would use), but no more than the processors have a use for: 4 a processor, or 16 where
 /// that is more. 1 in a process that was forked after a call on several threads: the threads of OpenMP's pool did not
@@ -21,4 +21,4 @@ namespace pantile::cpu {
 /// What a value of OMP_STACKSIZE stands for: KiB unless it names a unit, b, k, m or g. 0: no number.
 [[nodiscard]] std::size_t stack_bytes(const char* value);
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -6,12 +6,12 @@
 #include "kernels.hpp"
 #include "micro/transpose.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// A matrix of one (batch, head): rows of the length, columns of the dim.
 struct matrix_ref {
     void* data = nullptr;
-    element type = element::f32;
+    dtype type = dtype::fp32;
     index_t row_stride = 0;
     index_t col_stride = 0;
 };
@@ -136,4 +136,4 @@ void store_rows(const number_t<V>* from, index_t from_stride, index_t count, ind
     });
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

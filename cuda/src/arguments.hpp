@@ -1,18 +1,13 @@
 #pragma once
 
+#include <pantile/core/dtype.hpp>
 #include <pantile/core/problem.hpp>
 #include <pantile/core/scale.hpp>
 #include <pantile/core/tile_plan.hpp>
 
 // What a kernel of this room receives: the checked problem, raw pointers and strides.
 
-namespace pantile::cuda {
-
-/// Types of q, k and v.
-enum class element : unsigned char { float16, bfloat16, float32, float64 };
-PANTILE_FN index_t bytes_of(element t) { return t == element::float64 ? 8 : t == element::float32 ? 4 : 2; }
-/// Of the numbers computed with: scores, sums, log-sum-exp, partial results.
-PANTILE_FN index_t computed_bytes(element t) { return t == element::float64 ? 8 : 4; }
+namespace pantile::inline v0::cuda {
 
 /// Strides in elements from one batch, head and row to the next; the last dim is contiguous.
 struct layout {
@@ -57,4 +52,4 @@ struct forward_arguments {
     bool out_boxes = false;   ///< and the copy engine can write it: its strides are positive
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

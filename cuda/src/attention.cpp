@@ -13,7 +13,7 @@
 
 // attention, attention_partial and explain of pantile/cuda.hpp: check, choose, launch.
 
-namespace pantile {
+namespace pantile::inline v0 {
 namespace cuda {
 namespace {
 
@@ -42,14 +42,20 @@ struct prepared {
     device_facts device;
 };
 
+/// q, k and v.
+struct described_inputs {
+    core::argument tensors[3];
+};
+
+described_inputs describe(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v) {
+    return {{core::describe("q", q), core::describe("k", k), core::describe("v", v)}};
+}
+
 /// Checks all, and chooses a kernel for the current device. `outputs`: out, then rows; without any the call is only explained.
-template <class T>
-prepared prepare(device_view<const T> q, device_view<const T> k, device_view<const T> v, const device_options& options,
-                 std::span<const core::argument> outputs = {}) {
-    const core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
+prepared prepare(const described_inputs& inputs, const options& o, std::span<const core::argument> outputs = {}) {
     prepared call;
-    call.arguments = checked_arguments(inputs, element_of<T>, options, outputs);
-    const call_facts facts = facts_of(inputs, element_of<T>, options, forced_kernel(options.kernel));
+    call.arguments = checked_arguments(inputs.tensors, o, outputs);
+    const call_facts facts = facts_of(inputs.tensors, o, forced_kernel(o.kernel));
     call.device = current_device();
     call.plan = choose(call.arguments.shape, facts, call.device);
     set_plan(call.arguments, call.plan);
@@ -88,7 +94,7 @@ std::uint64_t next_ticket() {
     return (next.fetch_add(1, std::memory_order_relaxed) & (top - 1)) | top;
 }
 
-void run(const prepared& call, const device_options& options, element type, cudaStream_t stream) {
+void run(const prepared& call, const options& o, dtype type, cudaStream_t stream) {
     const forward_arguments& a = call.arguments;
     const auto launch = [&](const forward_arguments& arguments) {
         call.plan.chosen->launch(arguments, call.device.multiprocessors, stream);
@@ -96,7 +102,7 @@ void run(const prepared& call, const device_options& options, element type, cuda
     if (a.shape.batch * a.shape.q_heads * a.shape.q_len == 0) return;
     const work kind = work_of(call.plan);
     if (kind == work::none) return launch(a);
-    const scratch room(options.workspace, call.plan.workspace_bytes, stream);
+    const scratch room(o.workspace, call.plan.workspace_bytes, stream);
     if (kind == work::shared) {
         forward_arguments sharing = a;
         sharing.workspace = room.data();
@@ -108,72 +114,36 @@ void run(const prepared& call, const device_options& options, element type, cuda
     launch_combine(parts, a, type, stream);
 }
 
-template <class T, class Out>
-void forward(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,
-             const device_row_view<computed<T>>* lse, cudaStream_t stream, const device_options& options) {
-    const core::float_environment standard; // in which the scale is split
-    core::argument both[2] = {core::describe("out", out), {}};
-    if (lse != nullptr) both[1] = core::describe("lse", *lse);
-    const std::span<const core::argument> outputs(both, lse != nullptr ? 2U : 1U);
-    prepared call = prepare(q, k, v, options, outputs);
-    set_outputs(call.arguments, std::is_same_v<T, Out> ? out_kind::same : out_kind::wide, outputs);
-    run(call, options, element_of<T>, stream);
-}
-
-template <class T>
-void forward_partial(device_view<const T> q, device_view<const T> k, device_view<const T> v,
-                     const device_partial_view<computed<T>>& part, cudaStream_t stream, const device_options& options) {
-    const core::float_environment standard;
-    const core::argument outputs[3] = {core::describe("part.out", part.out), core::describe("part.max", part.max),
-                                       core::describe("part.sum", part.sum)};
-    prepared call = prepare(q, k, v, options, outputs);
-    set_outputs(call.arguments, out_kind::partial, outputs);
-    run(call, options, element_of<T>, stream);
-}
-
-template <class T>
-device_explanation explain(device_view<const T> q, device_view<const T> k, device_view<const T> v,
-                           const device_options& options) {
-    const core::float_environment standard;
-    const prepared call = prepare(q, k, v, options);
-    return explained(call.arguments.shape, call.plan, element_of<T>);
-}
-
 } // namespace
 } // namespace cuda
 
-// clang-format off
-#define PANTILE_ATTENTION(T, Out, Row)                                                                                 \
-    void attention(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,       \
-                   cudaStream_t stream, const device_options& options) {                                               \
-        cuda::forward<T, Out>(q, k, v, out, nullptr, stream, options);                                                 \
-    }                                                                                                                  \
-    void attention(device_view<const T> q, device_view<const T> k, device_view<const T> v, device_view<Out> out,       \
-                   device_row_view<Row> lse, cudaStream_t stream, const device_options& options) {                     \
-        cuda::forward<T, Out>(q, k, v, out, &lse, stream, options);                                                    \
-    }
-PANTILE_ATTENTION(float, float, float)
-PANTILE_ATTENTION(double, double, double)
-PANTILE_ATTENTION(float16, float16, float)
-PANTILE_ATTENTION(float16, float, float)
-PANTILE_ATTENTION(bfloat16, bfloat16, float)
-PANTILE_ATTENTION(bfloat16, float, float)
-#undef PANTILE_ATTENTION
+void erased::attention(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const results& to,
+                       cudaStream_t stream, const options& o) {
+    const core::float_environment standard; // in which the scale is split
+    core::check_given("out", to.out.wanted);
+    const core::argument both[2] = {core::describe("out", to.out), core::describe("lse", to.lse)};
+    const std::span<const core::argument> outputs(both, to.lse.wanted ? 2U : 1U);
+    cuda::prepared call = cuda::prepare(cuda::describe(q, k, v), o, outputs);
+    cuda::set_outputs(call.arguments, to.out.type == q.type ? cuda::out_kind::same : cuda::out_kind::wide, outputs);
+    cuda::run(call, o, q.type, stream);
+}
 
-#define PANTILE_OF_INPUT(T, Row)                                                                                       \
-    void attention_partial(device_view<const T> q, device_view<const T> k, device_view<const T> v,                     \
-                           device_partial_view<Row> part, cudaStream_t stream, const device_options& options) {        \
-        cuda::forward_partial<T>(q, k, v, part, stream, options);                                                      \
-    }                                                                                                                  \
-    device_explanation explain(device_view<const T> q, device_view<const T> k, device_view<const T> v,                 \
-                               const device_options& options) {                                                        \
-        return cuda::explain<T>(q, k, v, options);                                                                     \
-    }
-PANTILE_OF_INPUT(float, float)
-PANTILE_OF_INPUT(double, double)
-PANTILE_OF_INPUT(float16, float)
-PANTILE_OF_INPUT(bfloat16, float)
-#undef PANTILE_OF_INPUT
-// clang-format on
+void erased::attention_partial(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const partial_ref& part,
+                               cudaStream_t stream, const options& o) {
+    const core::float_environment standard;
+    const core::argument outputs[3] = {core::describe("part.out", part.out), core::describe("part.max", part.max),
+                                       core::describe("part.sum", part.sum)};
+    core::check_computed_type(outputs[0], core::describe("q", q));
+    cuda::prepared call = cuda::prepare(cuda::describe(q, k, v), o, outputs);
+    cuda::set_outputs(call.arguments, cuda::out_kind::partial, outputs);
+    cuda::run(call, o, q.type, stream);
+}
 
-} // namespace pantile
+device_explanation erased::explain_on_device(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
+                                             const options& o) {
+    const core::float_environment standard;
+    const cuda::prepared call = cuda::prepare(cuda::describe(q, k, v), o);
+    return cuda::explained(call.arguments.shape, call.plan, q.type);
+}
+
+} // namespace pantile::inline v0

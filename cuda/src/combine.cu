@@ -7,7 +7,7 @@
 
 // Partial results: splits of one call merged, two results of two calls merged, one normalised. All with the core's merge.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 constexpr int row_threads = 128;
@@ -161,32 +161,34 @@ void combine(const forward_arguments& partial, const forward_arguments& result, 
 
 } // namespace
 
-void launch_combine(const forward_arguments& partial, const forward_arguments& result, element type,
+void launch_combine(const forward_arguments& partial, const forward_arguments& result, dtype type,
                     cudaStream_t stream) {
     switch (type) {
-    case element::float16:
+    case dtype::fp16:
         return combine<__half, float>(partial, result, stream);
-    case element::bfloat16:
+    case dtype::bf16:
         return combine<__nv_bfloat16, float>(partial, result, stream);
-    case element::float32:
+    case dtype::fp32:
         return combine<float, float>(partial, result, stream);
-    case element::float64:
+    case dtype::fp64:
         return combine<double, double>(partial, result, stream);
+    case dtype::fp8: // no kernel reads it
+        break;
     }
 }
 
 void launch_merge(const part_arguments& a, const part_arguments& b, const part_arguments& part, index_t batch,
-                  index_t heads, index_t length, index_t columns, element type, cudaStream_t stream) {
+                  index_t heads, index_t length, index_t columns, dtype type, cudaStream_t stream) {
     const cudaLaunchConfig_t launch = block_a_row(batch * heads * length, stream);
-    auto* const kernel = type == element::float64 ? merge_kernel<double> : merge_kernel<float>;
+    auto* const kernel = type == dtype::fp64 ? merge_kernel<double> : merge_kernel<float>;
     check(cudaLaunchKernelEx(&launch, kernel, a, b, part, heads, length, columns), "launch of the merge kernel");
 }
 
 void launch_finish(const part_arguments& part, const part_arguments& result, index_t batch, index_t heads,
-                   index_t length, index_t columns, element type, cudaStream_t stream) {
+                   index_t length, index_t columns, dtype type, cudaStream_t stream) {
     const cudaLaunchConfig_t launch = block_a_row(batch * heads * length, stream);
-    auto* const kernel = type == element::float64 ? finish_kernel<double> : finish_kernel<float>;
+    auto* const kernel = type == dtype::fp64 ? finish_kernel<double> : finish_kernel<float>;
     check(cudaLaunchKernelEx(&launch, kernel, part, result, heads, length, columns), "launch of the finish kernel");
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

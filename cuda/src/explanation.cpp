@@ -5,14 +5,14 @@
 #include <ostream>
 #include <sstream>
 
-namespace pantile {
+namespace pantile::inline v0 {
 
 namespace cuda {
 
-device_explanation explained(const core::problem& shape, const forward_plan& plan, element type) {
+device_explanation explained(const core::problem& shape, const forward_plan& plan, dtype type) {
     const kernel& chosen = *plan.chosen;
     core::problem p = shape;
-    p.key_lengths = nullptr; // device memory: predicted for full lengths
+    p.key_lengths = {}; // device memory: predicted for full lengths
     device_explanation e;
     e.kernel = std::string(name_of(chosen.kind)) + ", head dim up to " + std::to_string(chosen.dim);
     if (chosen.value_dim != chosen.dim) e.kernel += ", value dim up to " + std::to_string(chosen.value_dim);
@@ -34,7 +34,7 @@ device_explanation explained(const core::problem& shape, const forward_plan& pla
     const index_t bytes = bytes_of(type);
     e.read_bytes = bytes * all.reads + partials;
     e.write_bytes =
-        bytes * (all.writes - e.traffic.lse.writes) + computed_bytes(type) * e.traffic.lse.writes + partials;
+        bytes * (all.writes - e.traffic.lse.writes) + bytes_of(computed_in(type)) * e.traffic.lse.writes + partials;
     e.flops = 2.0 * static_cast<double>(p.head_dim + p.value_dim) * static_cast<double>(core::visible_pairs(p));
     return e;
 }
@@ -56,4 +56,4 @@ std::string to_string(const device_explanation& e) {
 
 std::ostream& operator<<(std::ostream& os, const device_explanation& e) { return os << to_string(e); }
 
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -4,8 +4,8 @@
 
 // What explain tells of a call whose kernel is chosen.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
-[[nodiscard]] device_explanation explained(const core::problem& shape, const forward_plan& plan, element type);
+[[nodiscard]] device_explanation explained(const core::problem& shape, const forward_plan& plan, dtype type);
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -19,7 +19,7 @@
 // Traffic of a key tile: 32·(dim + value_dim) bytes, once (8 KB at d 128; a warp has two or three tiles under way). A split
 // writes rows·(value_dim + 2) floats, and one block a kv head reads them.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 template <class T, class tile>
 class decode_block {
@@ -292,4 +292,4 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
     decode_block<T, tile>(a, raw + (tile_alignment - ptx::shared_address(raw) % tile_alignment) % tile_alignment).run();
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

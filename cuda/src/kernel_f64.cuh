@@ -8,7 +8,7 @@
 // tiles (f64/machine.cuh); f64/tile.hpp says who holds what. Hopper has a kernel of its own where the copy engine can read
 // the tensors (kernel_sm90_f64.cuh).
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Block x: (row tile, head, batch) in the order of `item`; block y: the split of the keys.
 template <class tile>
@@ -37,4 +37,4 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
     core::walk::forward(machine, facts.run, work.row_tile);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -12,7 +12,7 @@
 // Traffic of a key tile: K and V once from L2 into shared memory, by cp.async one step ahead; from there to each warp all
 // of K and V (half of them where two warps share rows) and its rows of Q.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Block x: (row tile, head, batch) in the order of `item`; block y: the split of the keys.
 template <class T, class tile>
@@ -41,8 +41,8 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
         if (constants.scale.sign != 1.0F) run.full_end = run.full_begin; // signs change where masks cut
         facts.run = run;
         facts.visible = {plan.mask.lo(run.row_span.begin), plan.mask.hi(run.row_span.end - 1)};
-        facts.low = run.row_span.begin + part.offset - a.shape.left;
-        facts.high = run.row_span.begin + part.offset + a.shape.right + 1;
+        facts.low = run.row_span.begin + part.offset - a.shape.mask.left;
+        facts.high = run.row_span.begin + part.offset + a.shape.mask.right + 1;
         facts.k_len = part.k_len;
         facts.k = static_cast<const T*>(a.k) + a.k_layout.place(batch, kv_head, part.k_begin);
         facts.v = static_cast<const T*>(a.v) + a.v_layout.place(batch, kv_head, part.k_begin);
@@ -61,4 +61,4 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
     core::walk::forward(machine, run, work.row_tile);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

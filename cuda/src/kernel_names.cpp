@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 const char* name_of(cuda_kernel k) {
     switch (k) {
@@ -30,4 +30,4 @@ cuda_kernel kernel_named(const char* value) {
                            "': it must be automatic, portable, decode, sm90 or ffma");
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

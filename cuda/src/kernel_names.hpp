@@ -4,7 +4,7 @@
 
 // Kernels by name, as explain and the environment call them.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 [[nodiscard]] const char* name_of(cuda_kernel k);
 
@@ -12,4 +12,4 @@ namespace pantile::cuda {
 /// if there is none of that name.
 [[nodiscard]] cuda_kernel kernel_named(const char* value);
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -18,7 +18,7 @@
 // (mma.sync), or by multiply-adds. One block a row tile; each warp holds 16 or 32 query rows and all keys of a tile. What
 // depends on the type, the two products, is a parameter: see tile/product_half.cuh, tile/product_tf32.cuh and tile/product_fma.cuh.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Static sizes of one kernel: padded head dim, packed query rows and keys of a tile, warps; blocks that a multiprocessor
 /// should hold at least (registers are shared out accordingly); warps that share 16 rows, each with its share of O's columns
@@ -300,4 +300,4 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
     core::walk::forward(machine, facts.run, work.row_tile);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -11,7 +11,7 @@
 // A key tile costs the matrix unit rows·keys·(dim + value_dim) / 2048 clocks (2048 for 128 x 128 at d 128), the
 // exponentials rows·keys / 16 (1024), and K and V from L2 2·keys·(dim + value_dim) bytes for all rows (64 KB).
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 template <class T, class tile>
 __global__ void __launch_bounds__(tile::threads, 1)
@@ -61,4 +61,4 @@ __global__ void __launch_bounds__(tile::threads, 1)
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

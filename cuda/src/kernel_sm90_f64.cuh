@@ -6,7 +6,7 @@
 // Forward attention in fp64 on Hopper (sm_90), whose matrix unit multiplies fp64 at twice the rate of its vector unit: one
 // block a row tile, every thread runs the core's walk (sm90_f64/machine.cuh). Traffic of a key tile: K and V once from L2.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 template <class tile>
 __global__ void __launch_bounds__(tile::threads, tile::resident)
@@ -37,4 +37,4 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
     core::walk::forward(machine, facts.run, work.row_tile);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

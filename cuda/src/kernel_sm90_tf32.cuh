@@ -14,7 +14,7 @@
 // memory, in clocks of 128 bytes, half of that for K and V as operands, keys·(dim + value_dim) / 8 for making their planes,
 // and rows·dim / 32 for Q.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 template <class tile>
 __global__ void __launch_bounds__(tile::threads, 1)
@@ -44,4 +44,4 @@ __global__ void __launch_bounds__(tile::threads, 1)
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

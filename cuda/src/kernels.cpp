@@ -1,6 +1,6 @@
 #include "kernels.hpp"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 // Each table stands in the file of src/instances that compiles its kernels.
 extern const kernel portable_64[4];
@@ -36,4 +36,4 @@ std::span<const std::span<const kernel>> kernel_tables() {
     return tables;
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

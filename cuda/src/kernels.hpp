@@ -9,12 +9,12 @@
 
 // The catalogue of compiled kernels.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// One compiled kernel and the sizes it is compiled for.
 struct kernel {
     cuda_kernel kind;
-    element type;
+    dtype type;
     int dim;       ///< head dim up to this
     int value_dim; ///< value dim up to this
     int rows;      ///< packed query rows of a tile
@@ -33,8 +33,7 @@ struct kernel {
 
 /// Merges the partial results of every row over partial.tiles.key_splits splits, in index order: partial.out, lse (sums) and
 /// max as the kernels wrote them, to `result`'s out and lse, or as a partial result if that is its kind.
-void launch_combine(const forward_arguments& partial, const forward_arguments& result, element type,
-                    cudaStream_t stream);
+void launch_combine(const forward_arguments& partial, const forward_arguments& result, dtype type, cudaStream_t stream);
 
 /// A partial result in device memory: unnormalised O, and {max, sum} a row.
 struct part_arguments {
@@ -46,10 +45,10 @@ struct part_arguments {
 
 /// part = a and b over the keys of both; rows of `columns` numbers, fp32 or fp64 by `type`. `part` may be `a`.
 void launch_merge(const part_arguments& a, const part_arguments& b, const part_arguments& part, index_t batch,
-                  index_t heads, index_t length, index_t columns, element type, cudaStream_t stream);
+                  index_t heads, index_t length, index_t columns, dtype type, cudaStream_t stream);
 
 /// Normalises `part` into result.out and, as the log-sum-exp, result.sum.
 void launch_finish(const part_arguments& part, const part_arguments& result, index_t batch, index_t heads,
-                   index_t length, index_t columns, element type, cudaStream_t stream);
+                   index_t length, index_t columns, dtype type, cudaStream_t stream);
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -12,13 +12,16 @@
 
 // What the launches of all kernels share.
 
-namespace pantile::cuda {
+namespace pantile::inline v0 {
 
-template <class T>
-inline constexpr element element_of = std::is_same_v<T, __half>          ? element::float16
-                                      : std::is_same_v<T, __nv_bfloat16> ? element::bfloat16
-                                      : std::is_same_v<T, float>         ? element::float32
-                                                                         : element::float64;
+template <>
+inline constexpr dtype dtype_of<__half> = dtype::fp16;
+template <>
+inline constexpr dtype dtype_of<__nv_bfloat16> = dtype::bf16;
+
+} // namespace pantile::inline v0
+
+namespace pantile::inline v0::cuda {
 
 /// A block for each row tile of packed heads (x) and split of the keys (y).
 inline dim3 row_tile_grid(const forward_arguments& a) {
@@ -59,4 +62,4 @@ void start(void (*function)(Parameters...), const char* name, const launch_shape
     checked(launched, "launch");
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

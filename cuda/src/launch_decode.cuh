@@ -3,7 +3,7 @@
 #include "kernel_decode.cuh"
 #include "launch.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 template <class T, class tile>
 void launch_decode(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
@@ -16,8 +16,17 @@ void launch_decode(const forward_arguments& a, int /*multiprocessors*/, cudaStre
 template <class T, int dim, int warps, int stages, int resident>
 constexpr kernel decode_entry() {
     using tile = decode_tile<T, dim, warps, stages, resident>;
-    return {cuda_kernel::decode, element_of<T>,           dim, dim, tile::rows, tile::keys, tile::threads, resident,
-            tile::shared_bytes,  &launch_decode<T, tile>, true};
+    return {cuda_kernel::decode,
+            dtype_of<T>,
+            dim,
+            dim,
+            tile::rows,
+            tile::keys,
+            tile::threads,
+            resident,
+            tile::shared_bytes,
+            &launch_decode<T, tile>,
+            true};
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -3,7 +3,7 @@
 #include "kernel_f64.cuh"
 #include "launch.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What a launch asks for: the runtime's base may miss the tiles' alignment.
 template <class tile>
@@ -19,8 +19,16 @@ void launch_f64(const forward_arguments& a, int /*multiprocessors*/, cudaStream_
 template <int... sizes>
 constexpr kernel f64_entry(cuda_kernel kind) {
     using tile = f64_tile<sizes...>;
-    return {kind,           element::float64,       tile::dim,        tile::dim, tile::rows, tile::keys, tile::threads,
-            tile::resident, f64_shared_bytes<tile>, &launch_f64<tile>};
+    return {kind,
+            dtype::fp64,
+            tile::dim,
+            tile::dim,
+            tile::rows,
+            tile::keys,
+            tile::threads,
+            tile::resident,
+            f64_shared_bytes<tile>,
+            &launch_f64<tile>};
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -4,7 +4,7 @@
 #include "launch.cuh"
 #include "launch_portable.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 template <class T, class tile>
 void launch_half(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
@@ -20,7 +20,7 @@ template <class T, int... sizes>
 constexpr kernel rows_entry() {
     using tile = half_tile<T, sizes...>;
     return {cuda_kernel::portable,
-            element_of<T>,
+            dtype_of<T>,
             tile::dim,
             tile::dim,
             tile::rows,
@@ -31,4 +31,4 @@ constexpr kernel rows_entry() {
             &launch_half<T, tile>};
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -3,7 +3,7 @@
 #include "kernel_portable.cuh"
 #include "launch.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 template <class product, class tile>
 void launch_portable(const forward_arguments& a, int /*multiprocessors*/, cudaStream_t stream) {
@@ -13,7 +13,7 @@ void launch_portable(const forward_arguments& a, int /*multiprocessors*/, cudaSt
 template <class product, class tile>
 constexpr kernel portable_entry(cuda_kernel kind) {
     return {kind,
-            element_of<typename tile::input>,
+            dtype_of<typename tile::input>,
             tile::dim,
             tile::dim,
             tile::rows,
@@ -31,4 +31,4 @@ constexpr kernel half_entry(cuda_kernel kind) {
     return portable_entry<product_half<T, tile>, tile>(kind);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

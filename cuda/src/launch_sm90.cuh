@@ -3,7 +3,7 @@
 #include "kernel_sm90.cuh"
 #include "launch.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What a launch asks for: the runtime's base may miss the tiles' alignment.
 template <class tile>
@@ -11,7 +11,7 @@ constexpr int sm90_shared_bytes = static_cast<int>(sizeof(sm90_shared<tile>)) + 
 
 template <class T, class tile>
 void launch_sm90(const forward_arguments& a, int multiprocessors, cudaStream_t stream) {
-    constexpr element type = element_of<T>;
+    constexpr dtype type = dtype_of<T>;
     const core::problem& p = a.shape;
     const CUtensorMap q_map =
         make_tensor_map(a.q, type, p.batch, p.q_heads, p.q_len, p.head_dim, a.q_layout, tile::rows);
@@ -31,8 +31,8 @@ void launch_sm90(const forward_arguments& a, int multiprocessors, cudaStream_t s
 template <class T, sm90_shape shape>
 constexpr kernel sm90_entry() {
     using tile = sm90_tile<shape>;
-    return {cuda_kernel::sm90, element_of<T>, tile::dim, tile::value_dim,         tile::rows,
+    return {cuda_kernel::sm90, dtype_of<T>,   tile::dim, tile::value_dim,         tile::rows,
             tile::keys,        tile::threads, 1,         sm90_shared_bytes<tile>, &launch_sm90<T, tile>};
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

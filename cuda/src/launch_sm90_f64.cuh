@@ -3,7 +3,7 @@
 #include "kernel_sm90_f64.cuh"
 #include "launch.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What a launch asks for: the runtime's base may miss the tiles' alignment.
 template <class tile>
@@ -15,7 +15,7 @@ void launch_sm90_f64(const forward_arguments& a, int /*multiprocessors*/, cudaSt
     const auto map = [&](const void* data, index_t dim, const layout& strides) {
         return dim % 16 == 0
                    ? make_panel_map(data, p.batch, p.kv_heads, p.k_len, dim, strides, tile::keys, tile::dim / 16)
-                   : make_tensor_map(data, element::float64, p.batch, p.kv_heads, p.k_len, dim, strides, tile::keys);
+                   : make_tensor_map(data, dtype::fp64, p.batch, p.kv_heads, p.k_len, dim, strides, tile::keys);
     };
     const sm90_f64_maps maps{map(a.k, p.head_dim, a.k_layout), map(a.v, p.value_dim, a.v_layout), p.head_dim % 16 == 0,
                              p.value_dim % 16 == 0};
@@ -30,7 +30,7 @@ template <int... sizes>
 constexpr kernel sm90_f64_entry() {
     using tile = sm90_f64_tile<sizes...>;
     return {cuda_kernel::sm90,
-            element::float64,
+            dtype::fp64,
             tile::dim,
             tile::dim,
             tile::rows,
@@ -41,4 +41,4 @@ constexpr kernel sm90_f64_entry() {
             &launch_sm90_f64<tile>};
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -3,7 +3,7 @@
 #include "kernel_sm90_tf32.cuh"
 #include "launch.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What a launch asks for: the runtime's base may miss the tiles' alignment.
 template <class tile>
@@ -21,16 +21,10 @@ template <tf32_shape shape>
 constexpr kernel sm90_tf32_entry() {
     using tile = tf32_tile<shape>;
     static_assert(sm90_tf32_shared_bytes<tile> <= 227 * 1024);
-    return {cuda_kernel::sm90,
-            element::float32,
-            tile::dim,
-            tile::value_dim,
-            tile::rows,
-            tile::keys,
-            tile::threads,
-            1,
-            sm90_tf32_shared_bytes<tile>,
+    return {cuda_kernel::sm90,      dtype::fp32, tile::dim,
+            tile::value_dim,        tile::rows,  tile::keys,
+            tile::threads,          1,           sm90_tf32_shared_bytes<tile>,
             &launch_sm90_tf32<tile>};
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

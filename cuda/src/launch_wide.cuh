@@ -2,7 +2,7 @@
 
 #include "launch_portable.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// The portable machine in fp32 for one padded head dim.
 template <class tile>
@@ -12,4 +12,4 @@ inline constexpr kernel wide_kernels[] = {
     portable_entry<product_fma<tile>, tile>(cuda_kernel::ffma),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -6,7 +6,7 @@
 
 #include <string>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 constexpr index_t largest_dim = 256;
@@ -17,7 +17,7 @@ constexpr index_t most_splits = 128;
 /// The kernel of `kind` with the smallest padded dims that hold the problem's, if its tiles fit the device's shared memory;
 /// of two such, the one with the smaller row tile if `short_rows`, else the one with the larger. `merges_splits`: of
 /// kernel_decode.cuh or not. Null: there is none.
-const kernel* smallest(cuda_kernel kind, element type, const core::problem& p, const device_facts& device,
+const kernel* smallest(cuda_kernel kind, dtype type, const core::problem& p, const device_facts& device,
                        bool short_rows = false, bool merges_splits = false) {
     const kernel* best = nullptr;
     for (const auto& table : kernel_tables()) {
@@ -35,12 +35,12 @@ const kernel* smallest(cuda_kernel kind, element type, const core::problem& p, c
 }
 
 /// May the mask hide some pair, so that row tiles differ in length?
-bool hides(const core::problem& p) { return p.left < p.k_len || p.right < p.k_len; }
+bool hides(const core::problem& p) { return p.mask.left < p.k_len || p.mask.right < p.k_len; }
 
 /// Why the sm90 kernel cannot serve the call; empty if it can.
 std::string sm90_objection(const core::problem& p, const call_facts& call, const device_facts& device) {
     if (device.compute_capability != 90) return "the device is not of compute capability 9.0";
-    if (call.type != element::float32) { // what the copy engine can read
+    if (call.type != dtype::fp32) { // what the copy engine can read
         if (!call.vectors) return "a base, stride or dim of q, k or v is not a multiple of 16 bytes";
         if (call.repeats) return "a stride of q, k or v is 0 or negative";
     }
@@ -119,7 +119,7 @@ forward_plan plan_portable(const core::problem& p, const call_facts& call, const
                                    .bytes();
     } else if (plan.tiles.key_splits > 1) {
         const index_t rows = p.batch * p.q_heads * p.q_len;
-        plan.workspace_bytes = plan.tiles.key_splits * rows * (p.value_dim + 2) * computed_bytes(call.type);
+        plan.workspace_bytes = plan.tiles.key_splits * rows * (p.value_dim + 2) * bytes_of(computed_in(call.type));
     }
     return plan;
 }
@@ -142,7 +142,7 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
         throw unsupported("pantile: the sm90 kernel cannot serve this call: " + objection);
     }
     if (call.forced == cuda_kernel::ffma) {
-        if (call.type != element::float32) {
+        if (call.type != dtype::fp32) {
             throw unsupported("pantile: the ffma kernel cannot serve this call: q, k and v are not fp32");
         }
         return plan_portable(p, call, device, smallest(cuda_kernel::ffma, call.type, p, device));
@@ -168,7 +168,7 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
         // are bound by memory already: for them the tail is short.
         plan.tail = tail_of(p, heads, row_tiles, device.multiprocessors * hopper->resident, row_tiles <= 8 ? 1 : 3);
         plan.blocks = items;
-        if (call.type == element::float64) return plan; // a block a row tile
+        if (call.type == dtype::fp64) return plan; // a block a row tile
         plan.blocks = core::min(items, device.multiprocessors);
         // Under a mask row tiles differ in length: free blocks take the next one. Else all are alike, and taking turns
         // shares them out evenly.
@@ -180,4 +180,4 @@ forward_plan choose(const core::problem& p, const call_facts& call, const device
     return plan_portable(p, call, device, portable != nullptr ? portable : decode);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

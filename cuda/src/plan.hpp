@@ -2,7 +2,7 @@
 
 #include "kernels.hpp"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What the choice needs to know about a device.
 struct device_facts {
@@ -13,7 +13,7 @@ struct device_facts {
 
 /// What the choice needs to know about a call beyond its problem.
 struct call_facts {
-    element type = element::float16;
+    dtype type = dtype::fp16;
     bool vectors = false;   ///< bases, strides and dims of q, k, v are multiples of 16 bytes
     bool repeats = false;   ///< some dim of q, k, v longer than 1 has stride 0 (or a negative one)
     index_t key_splits = 0; ///< asked for; 0: choose
@@ -34,4 +34,4 @@ struct forward_plan {
 /// The one ladder by which a kernel is chosen. Throws unsupported where none serves the call.
 [[nodiscard]] forward_plan choose(const core::problem& p, const call_facts& call, const device_facts& device);
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

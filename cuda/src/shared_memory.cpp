@@ -6,7 +6,7 @@
 #include <thread>
 #include <utility>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 /// What each kernel was allowed on each device.
@@ -45,4 +45,4 @@ cudaError_t allow_shared_memory(const void* kernel, int bytes) {
     return status;
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

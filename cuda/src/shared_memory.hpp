@@ -4,7 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// More than every kernel may have anyway?
 constexpr bool needs_allowance(int bytes) { return bytes > (48 << 10); }
@@ -14,4 +14,4 @@ constexpr bool needs_allowance(int bytes) { return bytes > (48 << 10); }
 /// belongs to a host thread, so the call is made on a thread of its own.
 [[nodiscard]] cudaError_t allow_shared_memory(const void* kernel, int bytes);
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

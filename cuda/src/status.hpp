@@ -6,7 +6,7 @@
 
 #include <cuda_runtime_api.h>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Throws cuda_error with the call's name and the runtime's words unless `status`, which that call returned, is success.
 /// cudaGetLastError() is never asked, nor cleared: it may remember a failure of the caller's.
@@ -16,4 +16,4 @@ inline void check(cudaError_t status, const char* call) {
                      cudaGetErrorName(status) + ")");
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -7,7 +7,7 @@
 
 #include <string>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 /// The driver's encoder, found at run time so that nothing links the driver library.
@@ -42,7 +42,7 @@ CUtensorMap encoded(const void* data, const map_fields<rank>& fields) {
 
 } // namespace
 
-CUtensorMap make_tensor_map(const void* data, element type, index_t batch, index_t heads, index_t length, index_t dim,
+CUtensorMap make_tensor_map(const void* data, dtype type, index_t batch, index_t heads, index_t length, index_t dim,
                             const layout& strides, int box_rows) {
     return encoded(data, tensor_map_fields(type, batch, heads, length, dim, strides, box_rows));
 }
@@ -52,4 +52,4 @@ CUtensorMap make_panel_map(const void* data, index_t batch, index_t heads, index
     return encoded(data, panel_map_fields(batch, heads, length, dim, strides, box_rows, box_panels));
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

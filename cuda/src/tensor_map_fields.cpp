@@ -2,23 +2,24 @@
 
 #include "tile/swizzle.hpp"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 /// Bytes from one index to the next. A dim of one index has no stride to speak of: any legal one does.
-cuuint64_t stride_bytes(index_t extent, index_t stride, element type) {
+cuuint64_t stride_bytes(index_t extent, index_t stride, dtype type) {
     return extent == 1 ? 16 : static_cast<cuuint64_t>(stride * bytes_of(type));
 }
 
-CUtensorMapDataType type_of(element type) {
+CUtensorMapDataType type_of(dtype type) {
     switch (type) {
-    case element::float16:
+    case dtype::fp16:
         return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
-    case element::bfloat16:
+    case dtype::bf16:
         return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-    case element::float32:
+    case dtype::fp32:
         return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
-    case element::float64:
+    case dtype::fp64:
+    case dtype::fp8:
         break;
     }
     return CU_TENSOR_MAP_DATA_TYPE_FLOAT64;
@@ -26,7 +27,7 @@ CUtensorMapDataType type_of(element type) {
 
 } // namespace
 
-map_fields<4> tensor_map_fields(element type, index_t batch, index_t heads, index_t length, index_t dim,
+map_fields<4> tensor_map_fields(dtype type, index_t batch, index_t heads, index_t length, index_t dim,
                                 const layout& strides, int box_rows) {
     return {type_of(type),
             {static_cast<cuuint64_t>(dim), static_cast<cuuint64_t>(length), static_cast<cuuint64_t>(heads),
@@ -38,7 +39,7 @@ map_fields<4> tensor_map_fields(element type, index_t batch, index_t heads, inde
 
 map_fields<5> panel_map_fields(index_t batch, index_t heads, index_t length, index_t dim, const layout& strides,
                                int box_rows, int box_panels) {
-    constexpr auto type = element::float64;
+    constexpr auto type = dtype::fp64;
     return {type_of(type),
             {16, static_cast<cuuint64_t>(length), static_cast<cuuint64_t>(dim / 16), static_cast<cuuint64_t>(heads),
              static_cast<cuuint64_t>(batch)},
@@ -47,4 +48,4 @@ map_fields<5> panel_map_fields(index_t batch, index_t heads, index_t length, ind
             {16, static_cast<cuuint32_t>(box_rows), static_cast<cuuint32_t>(box_panels), 1, 1}};
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

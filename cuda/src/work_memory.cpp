@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 work work_of(const forward_plan& plan) {
     if (plan.workspace_bytes == 0) return work::none;
@@ -21,13 +21,13 @@ std::byte* offered_memory(std::span<std::byte> offered, index_t bytes) {
     return offered.data();
 }
 
-forward_arguments into_parts(const forward_arguments& a, element type, std::byte* memory) {
+forward_arguments into_parts(const forward_arguments& a, dtype type, std::byte* memory) {
     forward_arguments parts = a;
     const index_t heads = a.shape.q_heads;
     const index_t length = a.shape.q_len;
     const index_t columns = a.shape.value_dim;
     const index_t rows = a.shape.batch * heads * length;
-    const index_t bytes = computed_bytes(type);
+    const index_t bytes = bytes_of(computed_in(type));
     parts.kind = out_kind::partial;
     parts.out = memory;
     parts.out_layout = {heads * length * columns, length * columns, columns};
@@ -41,4 +41,4 @@ forward_arguments into_parts(const forward_arguments& a, element type, std::byte
     return parts;
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

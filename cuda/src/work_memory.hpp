@@ -7,7 +7,7 @@
 
 // What a call's work memory holds, and where.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 enum class work : unsigned char {
     none,   ///< the kernel needs no memory
@@ -21,6 +21,6 @@ enum class work : unsigned char {
 
 /// The launch that writes the splits' O, then their sums, then their maxima to `memory`, each (split, batch, head, row), in
 /// the precision computed in.
-[[nodiscard]] forward_arguments into_parts(const forward_arguments& a, element type, std::byte* memory);
+[[nodiscard]] forward_arguments into_parts(const forward_arguments& a, dtype type, std::byte* memory);
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

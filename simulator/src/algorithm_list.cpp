@@ -5,7 +5,7 @@
 
 #include "algorithms/all.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 std::optional<tile_plan> algorithm::published_tiles(const workload& /*w*/, pass /*which*/, index_t /*m*/) const {
     return std::nullopt;
@@ -28,4 +28,4 @@ const algorithm& find_algorithm(std::string_view name) {
     throw invalid_argument("there is no algorithm '" + std::string(name) + "'; there are " + names);
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -11,7 +11,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -135,4 +135,4 @@ double visible_share(const workload& w) {
     return static_cast<double>(shown) / static_cast<double>(w.blocks.size());
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -5,7 +5,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// A fully associative LRU cache of the same number of lines, and the set of lines ever seen.
 class cache::classifier {
@@ -123,4 +123,4 @@ std::vector<std::uint64_t> cache::flush() {
     return lines;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

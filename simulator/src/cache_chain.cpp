@@ -9,7 +9,7 @@
 
 #include "run_object.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 address_map::address_map(const workload& w, index_t key_splits) : packed_group_(w.packed_heads ? w.group() : 1) {
     constexpr index_t alignment = 4096;
@@ -126,4 +126,4 @@ std::string cached_json(const algorithm& a, const experiment& e, const std::vect
     return j.dump(2) + '\n';
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

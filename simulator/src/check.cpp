@@ -2,7 +2,7 @@
 
 #include <pantile/core/traffic.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -157,4 +157,4 @@ check_result check(const std::vector<const algorithm*>& list, index_t cases, std
     return result;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

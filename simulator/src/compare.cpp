@@ -14,7 +14,7 @@
 #include <pantile/simulator/estimate.hpp>
 #include <pantile/simulator/format.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -244,4 +244,4 @@ std::string compare_json(const std::vector<compared_value>& values) {
     return j.dump(2) + '\n';
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -5,7 +5,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 std::string_view name(tensor t) {
     static constexpr std::array<std::string_view, tensor_kinds> names{
@@ -25,21 +25,6 @@ dtype parse_dtype(std::string_view type_name) {
         if (name(t) == type_name) return t;
     }
     throw invalid_argument("dtype is '" + std::string(type_name) + "': it must be fp64, fp32, fp16, bf16 or fp8");
-}
-
-index_t bytes_of(dtype type) {
-    switch (type) {
-    case dtype::fp64:
-        return 8;
-    case dtype::fp32:
-        return 4;
-    case dtype::fp16:
-    case dtype::bf16:
-        return 2;
-    case dtype::fp8:
-        return 1;
-    }
-    return 0;
 }
 
 index_t bytes_of(tensor t, dtype type) {
@@ -105,4 +90,4 @@ work& work::operator+=(const work& o) {
     return *this;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

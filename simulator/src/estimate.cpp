@@ -11,7 +11,7 @@
 
 #include "run_object.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -129,4 +129,4 @@ std::string run_json(const algorithm& a, const experiment& e, const run_result& 
     return j.dump(2) + '\n';
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

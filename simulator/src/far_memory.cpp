@@ -1,6 +1,6 @@
 #include <pantile/simulator/processor.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -66,4 +66,4 @@ std::vector<double> far_memory::grouped(tensor gradient) {
     return sum;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -12,7 +12,7 @@
 
 #include "run_object.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -318,4 +318,4 @@ std::string check_json(const check_result& r, std::optional<std::uint64_t> seed)
     return j.dump(2) + '\n';
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -10,7 +10,7 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator/format.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -203,4 +203,4 @@ std::string l2_json(const std::vector<l2_request>& requests, const std::vector<l
     return j.dump(2) + '\n';
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -15,7 +15,7 @@
 
 #include "machine_presets.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -265,4 +265,4 @@ std::string machine_json(const machine& m) {
     return j.dump(2) + '\n';
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -14,7 +14,7 @@
 
 #include "machine_presets.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 const std::vector<std::string_view>& machine_presets() {
     static const std::vector<std::string_view> all{
@@ -129,4 +129,4 @@ const std::vector<std::string_view>& machine_presets() {
     return all;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

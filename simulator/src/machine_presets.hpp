@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 [[nodiscard]] const std::vector<std::string_view>& machine_presets();
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -2,7 +2,7 @@
 
 #include <string>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// `text` as the content of an HTML or SVG element.
 [[nodiscard]] inline std::string escaped(const std::string& text) {
@@ -18,4 +18,4 @@ namespace pantile::simulator {
     return out;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

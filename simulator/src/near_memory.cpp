@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 near_memory near_memory::of_elements(index_t m) {
     near_memory n;
@@ -73,4 +73,4 @@ std::string scratchpad::live_set() const {
     return text;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -7,7 +7,7 @@
 #include <pantile/core/walk.hpp>
 #include <pantile/error.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -266,4 +266,4 @@ kernel_lines run_panel_kernel(const experiment& e, const panel_kernel& kernel, c
     return result;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -7,7 +7,7 @@
 
 #include "markup.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -156,4 +156,4 @@ class drawing {
 
 std::string svg(const plot& p) { return drawing(p).run(); }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

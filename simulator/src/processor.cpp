@@ -4,7 +4,7 @@
 #include <cassert>
 #include <utility>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 tile::tile(tile&& other) noexcept { *this = std::move(other); }
 
@@ -149,4 +149,4 @@ void processor::count(const transfer& t) {
     if (watcher_ != nullptr) watcher_->moved(t);
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

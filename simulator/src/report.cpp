@@ -10,7 +10,7 @@
 #include "markup.hpp"
 #include "report_page.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -136,4 +136,4 @@ std::string report_html() {
     return page;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

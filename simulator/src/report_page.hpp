@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 inline constexpr std::string_view report_head = R"html(<!doctype html>
 <html lang="en">
@@ -71,4 +71,4 @@ document.getElementById("play").onclick = () => {
 draw(most);
 )js";
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -14,7 +14,7 @@
 #include <pantile/simulator/format.hpp>
 #include <pantile/simulator/run.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -267,4 +267,4 @@ std::string reproduction_json(const std::vector<reproduction>& list) {
     return j.dump(2) + '\n';
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -4,7 +4,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -67,4 +67,4 @@ footprint footprint_of(const algorithm& a, const experiment& e) {
     return {r.peak_bytes, r.peak_register_bytes};
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

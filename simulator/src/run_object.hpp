@@ -6,8 +6,8 @@
 
 #include <pantile/simulator/run.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 [[nodiscard]] nlohmann::ordered_json run_object(const algorithm& a, const experiment& e, const run_result& r);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -7,7 +7,7 @@
 #include <pantile/simulator/blocks.hpp>
 #include <pantile/simulator/format.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -182,4 +182,4 @@ std::vector<index_t> parse_range(std::string_view text, std::string_view what) {
     return range;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -8,7 +8,7 @@
 #include <pantile/simulator/plot.hpp>
 #include <pantile/simulator/sweep.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -129,4 +129,4 @@ std::string sweep_svg(const sweep_request& request, const std::vector<sweep_poin
     return svg(p);
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -7,7 +7,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -130,4 +130,4 @@ tile_plan parse_tiles(std::string_view text, const algorithm& a, const experimen
     return {rows, keys, std::max<index_t>(1, e.plan.key_splits)};
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

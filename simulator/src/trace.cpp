@@ -6,7 +6,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -144,4 +144,4 @@ std::string timeline_summary_json(const timeline& t, std::string_view file, int 
     return j.dump(2) + '\n';
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -4,7 +4,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -36,11 +36,8 @@ core::problem workload::problem() const {
     p.k_len = k_len;
     p.head_dim = head_dim;
     p.value_dim = value_dim;
-    p.left = mask.left;
-    p.right = mask.right;
-    p.align = mask.align;
-    p.offset = mask.offset;
-    p.key_lengths = key_lengths.empty() ? nullptr : key_lengths.data();
+    p.mask = mask;
+    if (!key_lengths.empty()) p.key_lengths.wide = key_lengths.data();
     return p;
 }
 
@@ -150,4 +147,4 @@ void for_each_head(const workload& w, const tile_plan& plan, const std::function
     }
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

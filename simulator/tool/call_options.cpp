@@ -2,7 +2,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 void call_options::add_sizes(CLI::App& verb) {
     verb.add_option("-n", n, "query rows and keys, as in 16384 or 16K")->capture_default_str();
@@ -94,4 +94,4 @@ experiment call_options::make(const simulator::algorithm& a) const {
 
 tile_quantum call_options::quantum() const { return machine.empty() ? tile_quantum{} : find_machine(machine).quantum; }
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

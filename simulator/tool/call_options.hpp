@@ -8,7 +8,7 @@
 
 #include <pantile/simulator.hpp>
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 inline constexpr const char* blocks_help = "block mask, ROWSxKEYS:PATTERN, the pattern local:N, butterfly, strided:N, "
                                            "random:PERCENT[:SEED] or file:PATH (lines of "
@@ -50,4 +50,4 @@ struct call_options {
     [[nodiscard]] tile_quantum quantum() const;
 };
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

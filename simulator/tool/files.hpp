@@ -7,7 +7,7 @@
 
 #include <pantile/error.hpp>
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 inline void write_file(const std::string& path, const std::string& text) {
     std::ofstream out(path, std::ios::binary);
@@ -16,4 +16,4 @@ inline void write_file(const std::string& path, const std::string& text) {
     if (!out) throw invalid_argument("cannot write '" + path + "'");
 }
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

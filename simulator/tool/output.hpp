@@ -10,7 +10,7 @@
 
 #include "files.hpp"
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 struct output {
     bool json = false;
@@ -32,4 +32,4 @@ struct output {
     }
 };
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

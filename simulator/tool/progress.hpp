@@ -9,7 +9,7 @@
 
 #include <pantile/core/macros.hpp>
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 class progress_line {
   public:
@@ -33,4 +33,4 @@ class progress_line {
     std::chrono::steady_clock::time_point last_{};
 };
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

@@ -9,7 +9,7 @@
 #include "progress.hpp"
 #include "verbs.hpp"
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 namespace {
 
@@ -87,4 +87,4 @@ void add_check(CLI::App& app, action& chosen) {
     });
 }
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

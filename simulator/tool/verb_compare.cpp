@@ -9,7 +9,7 @@
 #include "output.hpp"
 #include "verbs.hpp"
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 namespace {
 
@@ -93,4 +93,4 @@ void add_compare(CLI::App& app, action& chosen) {
     });
 }
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

@@ -7,7 +7,7 @@
 #include "output.hpp"
 #include "verbs.hpp"
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 namespace {
 
@@ -65,4 +65,4 @@ void add_machines(CLI::App& app, action& chosen) {
     });
 }
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

@@ -7,7 +7,7 @@
 #include "files.hpp"
 #include "verbs.hpp"
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 namespace {
 
@@ -39,4 +39,4 @@ void add_report(CLI::App& app, action& chosen) {
     });
 }
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

@@ -10,7 +10,7 @@
 #include "progress.hpp"
 #include "verbs.hpp"
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 namespace {
 
@@ -93,4 +93,4 @@ void add_sweep(CLI::App& app, action& chosen) {
     });
 }
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

@@ -7,7 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
-namespace pantile::simulator::tool {
+namespace pantile::inline v0::simulator::tool {
 
 /// Exit codes.
 enum exit_code : int { done = 0, usage = 2, too_big = 3, mismatch = 4 };
@@ -26,4 +26,4 @@ void add_compare(CLI::App& app, action& chosen);
 void add_machines(CLI::App& app, action& chosen);
 void add_report(CLI::App& app, action& chosen);
 
-} // namespace pantile::simulator::tool
+} // namespace pantile::inline v0::simulator::tool

@@ -122,28 +122,32 @@ partial_results run_partial(const attention_case& c, const attention_inputs& in,
 
 call_results call_attention(const attention_case& c, const attention_inputs& in, const call_style& s, bool backward) {
     switch (s.type) {
-    case dtype::f64:
+    case dtype::fp64:
         return run<double, double>(c, in, s, backward);
-    case dtype::f32:
+    case dtype::fp32:
         return run<float, float>(c, in, s, backward);
-    case dtype::f16:
+    case dtype::fp16:
         return s.wide_out ? run<float16, float>(c, in, s, backward) : run<float16, float16>(c, in, s, backward);
     case dtype::bf16:
         return s.wide_out ? run<bfloat16, float>(c, in, s, backward) : run<bfloat16, bfloat16>(c, in, s, backward);
+    case dtype::fp8:
+        break;
     }
     return {};
 }
 
 partial_results call_partial(const attention_case& c, const attention_inputs& in, const call_style& s) {
     switch (s.type) {
-    case dtype::f64:
+    case dtype::fp64:
         return run_partial<double>(c, in, s);
-    case dtype::f32:
+    case dtype::fp32:
         return run_partial<float>(c, in, s);
-    case dtype::f16:
+    case dtype::fp16:
         return run_partial<float16>(c, in, s);
     case dtype::bf16:
         return run_partial<bfloat16>(c, in, s);
+    case dtype::fp8:
+        break;
     }
     return {};
 }
@@ -188,7 +192,7 @@ rc::Gen<call_style> any_style() {
         using detail::chance;
         using detail::pick;
         call_style s;
-        s.type = *rc::gen::element(dtype::f64, dtype::f32, dtype::f16, dtype::bf16);
+        s.type = *rc::gen::element(dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16);
         s.wide_out = compute_dtype(s.type) != s.type && chance(40);
         if (chance(80)) {
             s.q = *any_input_layout();

@@ -15,7 +15,7 @@ namespace pantile::test {
 
 /// How a call is made; the problem itself is an attention_case.
 struct call_style {
-    dtype type = dtype::f32;
+    dtype type = dtype::fp32;
     bool wide_out = false; ///< fp32 out (and gradients) of 16-bit inputs
     layout q = layout::bhsd;
     layout k = layout::bhsd;

@@ -28,7 +28,7 @@ RC_GTEST_PROP(backward, is_the_answer_within_the_error_rule, (std::uint64_t seed
 RC_GTEST_PROP(backward, is_the_answer_on_larger_problems, (std::uint64_t seed)) {
     const attention_case c = *any_case({.batch = 1, .kv_heads = 2, .group = 2, .length = 400, .dim = 140});
     call_style s;
-    s.type = *rc::gen::element(dtype::f32, dtype::f32, dtype::f16, dtype::bf16, dtype::f64);
+    s.type = *rc::gen::element(dtype::fp32, dtype::fp32, dtype::fp16, dtype::bf16, dtype::fp64);
     s.set = *rc::gen::elementOf(available_isas());
     holds(c, make_inputs(c, s.type, *any_data_kind(), seed), s);
 }
@@ -68,15 +68,17 @@ RC_GTEST_PROP(backward, accumulates_when_asked, (std::uint64_t seed)) {
     s.q = s.k = s.v = s.dout = layout::bhsd; // no broadcast: the numbers are the same in every layout
     const attention_inputs in = make_inputs(c, s.type, data_kind::normal, seed);
     switch (s.type) {
-    case dtype::f64:
+    case dtype::fp64:
         return accumulates<double, double>(c, in, s, seed);
-    case dtype::f32:
+    case dtype::fp32:
         return accumulates<float, float>(c, in, s, seed);
-    case dtype::f16:
+    case dtype::fp16:
         return s.wide_out ? accumulates<float16, float>(c, in, s, seed) : accumulates<float16, float16>(c, in, s, seed);
     case dtype::bf16:
         return s.wide_out ? accumulates<bfloat16, float>(c, in, s, seed)
                           : accumulates<bfloat16, bfloat16>(c, in, s, seed);
+    case dtype::fp8:
+        break;
     }
 }
 
@@ -90,9 +92,9 @@ TEST(backward, agrees_with_finite_differences_of_the_forward_call) {
     c.value_dim = 3;
     c.scale = 0.4;
     c.right = 1;
-    attention_inputs in = make_inputs(c, dtype::f64, data_kind::normal, 11);
+    attention_inputs in = make_inputs(c, dtype::fp64, data_kind::normal, 11);
     call_style s;
-    s.type = dtype::f64;
+    s.type = dtype::fp64;
     const call_results r = call_attention(c, in, s, true);
     const auto loss = [&] {
         const tensor<double> out = call_attention(c, in, s, false).out;

@@ -40,7 +40,7 @@ std::vector<prepared_call> some_calls() {
         p.c.value_dim = 16;
         p.c.scale = 0.2;
         if (n % 2 == 0) p.c.right = 0;
-        p.s.type = n % 3 == 0 ? dtype::f32 : n % 3 == 1 ? dtype::f64 : dtype::bf16;
+        p.s.type = n % 3 == 0 ? dtype::fp32 : n % 3 == 1 ? dtype::fp64 : dtype::bf16;
         p.s.threads = n % 4;
         calls.push_back(prepare(std::move(p), static_cast<std::uint64_t>(n)));
     }
@@ -51,7 +51,7 @@ std::vector<prepared_call> some_calls() {
 std::vector<prepared_call> calls_that_share() {
     std::vector<prepared_call> calls;
     std::uint64_t seed = 100;
-    for (const dtype type : {dtype::f32, dtype::f64, dtype::f16, dtype::bf16}) {
+    for (const dtype type : {dtype::fp32, dtype::fp64, dtype::fp16, dtype::bf16}) {
         prepared_call few_rows; // splits of the library's choice, and 6 chunks
         few_rows.c.q_heads = 4;
         few_rows.c.kv_heads = 2;

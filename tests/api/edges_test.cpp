@@ -9,7 +9,7 @@ namespace pantile::test {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr dtype types[] = {dtype::f64, dtype::f32, dtype::f16, dtype::bf16};
+constexpr dtype types[] = {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16};
 
 /// Calls of every kind that this machine has: types × instruction sets, out in the precision computed in.
 template <class F>
@@ -18,7 +18,7 @@ void for_each_style(F f) {
         for (const isa set : available_isas()) {
             call_style s;
             s.type = type;
-            s.wide_out = type == dtype::f16 || type == dtype::bf16;
+            s.wide_out = type == dtype::fp16 || type == dtype::bf16;
             s.set = set;
             SCOPED_TRACE(std::string(name(type)) + ", " + name(set));
             f(s);
@@ -69,11 +69,11 @@ void expect_formula(const attention_case& c, const attention_inputs& in, const c
 
 TEST(edges, scores_may_leave_the_type_before_the_scale_is_applied) {
     for_each_style([](const call_style& s) {
-        if (s.type == dtype::f16) return; // its scores cannot
+        if (s.type == dtype::fp16) return; // its scores cannot
         for (attention_case c : shapes()) {
             for (const double sign : {1.0, -1.0}) {
                 for (const bool negative_scale : {false, true}) {
-                    const double size = s.type == dtype::f64 ? 0x1p+520 : 0x1p+67; // products of 2^1040, 2^134
+                    const double size = s.type == dtype::fp64 ? 0x1p+520 : 0x1p+67; // products of 2^1040, 2^134
                     c.scale = (negative_scale ? -1.0 : 1.0) / size / size;
                     expect_formula(c, constant_inputs(c, s.type, size, sign * size), s);
                     c.right = 0;
@@ -103,12 +103,12 @@ TEST(edges, a_scale_may_be_too_small_for_the_type) {
 TEST(edges, a_large_scale_meets_small_scores) {
     for_each_style([](const call_style& s) {
         for (attention_case c : shapes()) {
-            const double small = s.type == dtype::f64 ? 0x1p-500 : s.type == dtype::f16 ? 0x1p-14 : 0x1p-60;
+            const double small = s.type == dtype::fp64 ? 0x1p-500 : s.type == dtype::fp16 ? 0x1p-14 : 0x1p-60;
             c.scale = 1.0 / small / small;
             expect_formula(c, constant_inputs(c, s.type, 0.5 * small, small), s);
             // q alone times the scale would not fit.
-            if (s.type == dtype::f16) continue;
-            const double large = s.type == dtype::f64 ? 0x1p+300 : 0x1p+30;
+            if (s.type == dtype::fp16) continue;
+            const double large = s.type == dtype::fp64 ? 0x1p+300 : 0x1p+30;
             expect_formula(c, constant_inputs(c, s.type, large * small, small / large), s);
         }
     });
@@ -119,7 +119,7 @@ TEST(edges, equal_logits_of_any_size_weigh_the_same) {
     for_each_style([](const call_style& s) {
         for (attention_case c : shapes()) {
             for (const double logit : {1e6, 1e8, 1e9, 3e9, 1e10, 1e12, 1e20, 1e30, 2e38, 1e100, 1e300}) {
-                if (logit > 1e38 && compute_dtype(s.type) == dtype::f32) break;
+                if (logit > 1e38 && compute_dtype(s.type) == dtype::fp32) break;
                 for (const double sign : {1.0, -1.0}) {
                     c.scale = sign * logit / 16.0;
                     attention_inputs in = constant_inputs(c, s.type, 1.0, 1.0);
@@ -135,7 +135,7 @@ TEST(edges, equal_logits_of_any_size_weigh_the_same) {
 /// rounding took from the maximum.
 TEST(edges, equal_logits_of_any_size_weigh_the_same_under_masks) {
     for_each_style([](const call_style& s) {
-        const bool wide = s.type == dtype::f64;
+        const bool wide = s.type == dtype::fp64;
         for (attention_case c : {shape(1, 9, 7), shape(40, 50, 7), shape(37, 300, 7)}) {
             c.right = 0;
             c.left = 20;
@@ -152,7 +152,7 @@ TEST(edges, equal_logits_of_any_size_weigh_the_same_under_masks) {
 TEST(edges, the_largest_of_huge_logits_wins) {
     for_each_style([](const call_style& s) {
         for (attention_case c : shapes()) {
-            c.scale = compute_dtype(s.type) == dtype::f64 ? 1e25 : 1e12;
+            c.scale = compute_dtype(s.type) == dtype::fp64 ? 1e25 : 1e12;
             for (const double sign : {1.0, -1.0}) {
                 attention_inputs in = constant_inputs(c, s.type, sign, 1.0);
                 const index_t winner = sign > 0 ? c.k_len - 3 : 1;
@@ -171,9 +171,9 @@ TEST(edges, the_largest_of_huge_logits_wins) {
 /// Hidden and overflowed are not the same: a row whose logits are all below the type's range is NaN, one without keys 0.
 TEST(edges, logits_beyond_the_type_show) {
     for_each_style([](const call_style& s) {
-        if (s.type == dtype::f16) return;
+        if (s.type == dtype::fp16) return;
         for (attention_case c : shapes()) {
-            const double size = s.type == dtype::f64 ? 1e200 : 1e30;
+            const double size = s.type == dtype::fp64 ? 1e200 : 1e30;
             c.scale = 1.0;
             for (const double sign : {1.0, -1.0}) {
                 for (const index_t splits : {0, 3}) {
@@ -196,7 +196,7 @@ TEST(edges, logits_beyond_the_type_show) {
                     const call_results again =
                         call_attention(large,
                                        constant_inputs(c, s.type, 4096.0 * 4096.0,
-                                                       sign * 4096.0 * 4096.0 * (s.type == dtype::f64 ? 1e150 : 1.0)),
+                                                       sign * 4096.0 * 4096.0 * (s.type == dtype::fp64 ? 1e150 : 1.0)),
                                        split, false);
                     EXPECT_EQ(again.out(0, 0, 0, 2), 0.0);
                     for (index_t i = 1; i < c.q_len; ++i) {
@@ -238,9 +238,9 @@ TEST(edges, what_rounds_to_zero_has_one_sign_in_every_layout) {
 /// Keys whose logits are minus infinity have no weight beside others, whichever split they are in.
 TEST(edges, overflow_does_not_hide_finite_logits_of_other_splits) {
     for_each_style([](const call_style& s) {
-        if (s.type == dtype::f16) return;
+        if (s.type == dtype::fp16) return;
         for (attention_case c : shapes()) {
-            const double size = s.type == dtype::f64 ? 1e200 : 1e30;
+            const double size = s.type == dtype::fp64 ? 1e200 : 1e30;
             for (const bool first : {false, true}) {
                 attention_inputs in = make_inputs(c, s.type, data_kind::normal, 3);
                 std::fill(in.q.data.begin(), in.q.data.end(), rounded(size, s.type));
@@ -317,7 +317,7 @@ TEST(edges, backward_holds_at_large_logits) {
             call_style cut = s;
             if (c.k_len == 200) cut.plan = tile_plan{0, 0, 3}; // keys in chunks
             for (const double logit : {1e3, 1e6, 1e7, 1e8, 1e9, 1e12, 1e30, 1e37, 1e200}) {
-                if (logit > 1e38 && compute_dtype(s.type) == dtype::f32) break;
+                if (logit > 1e38 && compute_dtype(s.type) == dtype::fp32) break;
                 for (const bool causal : {false, true}) {
                     c.scale = logit / 16.0;
                     c.right.reset();
@@ -346,7 +346,9 @@ TEST(edges, gradients_at_large_logits_are_the_formula) {
             c.right = 0;
             attention_inputs in = make_inputs(c, s.type, data_kind::normal, 17);
             // Logits base + {0, 1, 2}: the first dim gives the base, the second tells the keys apart.
-            const double base = compute_dtype(s.type) == dtype::f64 ? 1e13 : s.type == dtype::f16 ? 32768.0 : 1048576.0;
+            const double base = compute_dtype(s.type) == dtype::fp64 ? 1e13
+                                : s.type == dtype::fp16              ? 32768.0
+                                                                     : 1048576.0;
             const auto small_number = [](index_t n) { return static_cast<double>(n * 7 % 3); };
             for (index_t h = 0; h < 2; ++h) {
                 for (index_t i = 0; i < c.q_len; ++i) {
@@ -369,7 +371,7 @@ TEST(edges, gradients_at_large_logits_are_the_formula) {
                 for (std::size_t n = 0; n < got.data.size(); ++n) {
                     if (n % 8 != 0) size = std::max(size, std::abs(static_cast<double>(want.data[n])));
                 }
-                const double tolerance = (s.type == dtype::bf16 || s.type == dtype::f16 ? 0.02 : 2e-4) + blur;
+                const double tolerance = (s.type == dtype::bf16 || s.type == dtype::fp16 ? 0.02 : 2e-4) + blur;
                 for (std::size_t n = 0; n < got.data.size(); ++n) {
                     if (n % 8 == 0 && what[1] == 'q') continue;
                     ASSERT_NEAR(got.data[n], static_cast<double>(want.data[n]), tolerance * size) << what << ' ' << n;
@@ -433,7 +435,7 @@ void delta_is_summed_in_double(dtype type) {
         c.value_dim = dim;
         tensor<double> one(c.q_extent(), 1.0), key(c.k_extent(), 1.0), value(c.v_extent(), 0.0);
         tensor<double> out(c.out_extent()), dout(c.out_extent());
-        const double large = type == dtype::f16 ? 0x1p+14 : 0x1p+16;
+        const double large = type == dtype::fp16 ? 0x1p+14 : 0x1p+16;
         for (index_t i = 0; i < c.q_len; ++i) {
             for (index_t x = 0; x < dim; ++x) {
                 // large² - large² in the same place of every group of 8 and across groups, and small terms beside them.
@@ -459,8 +461,8 @@ void delta_is_summed_in_double(dtype type) {
 }
 
 TEST(edges, delta_is_summed_in_double) {
-    delta_is_summed_in_double<float, float>(dtype::f32);
-    delta_is_summed_in_double<float16, float>(dtype::f16);
+    delta_is_summed_in_double<float, float>(dtype::fp32);
+    delta_is_summed_in_double<float16, float>(dtype::fp16);
     delta_is_summed_in_double<bfloat16, float>(dtype::bf16);
 }
 
@@ -470,7 +472,7 @@ TEST(edges, backward_takes_the_log_sum_exp_of_more_keys) {
     for (const double base : {0.0, 300.0, 4096.0}) {
         attention_case c = shape(20, keys, 8);
         c.scale = 1.0;
-        attention_inputs in = make_inputs(c, dtype::f64, data_kind::normal, 23);
+        attention_inputs in = make_inputs(c, dtype::fp64, data_kind::normal, 23);
         for (index_t i = 0; i < c.q_len; ++i) in.q(0, 0, i, 0) = 1.0;
         for (index_t j = 0; j < keys; ++j) in.k(0, 0, j, 0) = base;
         const stored<double> q(in.q, layout::bhsd), k(in.k, layout::bhsd), v(in.v, layout::bhsd),

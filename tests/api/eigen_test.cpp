@@ -3,7 +3,7 @@
 
 #include <pantile/eigen.hpp>
 
-namespace pantile {
+namespace pantile::inline v0 {
 namespace {
 
 using row_matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -104,4 +104,4 @@ TEST_F(eigen_adaptor, empty_matrices) {
 }
 
 } // namespace
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -20,21 +20,23 @@ explanation explained(const std::array<extents, 3>& of, const options& o, bool b
 
 explanation explained(dtype t, const std::array<extents, 3>& of, const options& o, bool backward = false) {
     switch (t) {
-    case dtype::f64:
+    case dtype::fp64:
         return explained<double>(of, o, backward);
-    case dtype::f32:
+    case dtype::fp32:
         return explained<float>(of, o, backward);
-    case dtype::f16:
+    case dtype::fp16:
         return explained<float16>(of, o, backward);
     case dtype::bf16:
         return explained<bfloat16>(of, o, backward);
+    case dtype::fp8:
+        break;
     }
     return {};
 }
 
-constexpr dtype types[] = {dtype::f64, dtype::f32, dtype::f16, dtype::bf16};
-index_t bytes_of(dtype t) { return t == dtype::f64 ? 8 : t == dtype::f32 ? 4 : 2; }
-index_t computed_bytes_of(dtype t) { return t == dtype::f64 ? 8 : 4; }
+constexpr dtype types[] = {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16};
+index_t size_of(dtype t) { return t == dtype::fp64 ? 8 : t == dtype::fp32 ? 4 : 2; }
+index_t computed_bytes_of(dtype t) { return t == dtype::fp64 ? 8 : 4; }
 
 /// q (1, 2, 4, 2), k (1, 1, 8, 2), v (1, 1, 8, 3).
 constexpr std::array<extents, 3> small_call{extents{1, 2, 4, 2}, extents{1, 1, 8, 2}, extents{1, 1, 8, 3}};
@@ -57,8 +59,8 @@ TEST(explain_numbers, forward_by_hand) {
         EXPECT_EQ(e.tiles.key_tile, 3);
         EXPECT_EQ(e.tiles.key_splits, 1);
         EXPECT_EQ(e.traffic, t);
-        EXPECT_EQ(e.read_bytes, 156 * bytes_of(type));
-        EXPECT_EQ(e.write_bytes, 24 * bytes_of(type) + 8 * computed_bytes_of(type));
+        EXPECT_EQ(e.read_bytes, 156 * size_of(type));
+        EXPECT_EQ(e.write_bytes, 24 * size_of(type) + 8 * computed_bytes_of(type));
         EXPECT_EQ(e.flops, 2 * 26 * 10.0); // 26 pairs a head, (2 + 3) multiplications and additions each
         EXPECT_EQ(e.note, "");
     }
@@ -81,8 +83,8 @@ TEST(explain_numbers, few_rows_by_hand) {
         EXPECT_EQ(e.tiles.key_tile, 4);
         EXPECT_EQ(e.tiles.key_splits, 2);
         EXPECT_EQ(e.traffic, t);
-        EXPECT_EQ(e.read_bytes, 44 * bytes_of(type));
-        EXPECT_EQ(e.write_bytes, 6 * bytes_of(type) + 2 * computed_bytes_of(type));
+        EXPECT_EQ(e.read_bytes, 44 * size_of(type));
+        EXPECT_EQ(e.write_bytes, 6 * size_of(type) + 2 * computed_bytes_of(type));
         EXPECT_EQ(e.flops, 160.0);
     }
 }
@@ -104,7 +106,7 @@ TEST(explain_numbers, backward_by_hand) {
     t.dv.writes = 48;
     for (const dtype type : types) {
         const explanation e = explained(type, small_call, {.threads = 1, .plan = tile_plan{1, 3, 1}}, true);
-        const index_t size = bytes_of(type);
+        const index_t size = size_of(type);
         const index_t computed = computed_bytes_of(type);
         EXPECT_EQ(e.machine, "cpu");
         EXPECT_EQ(e.kernel, "backward");
@@ -179,10 +181,10 @@ RC_GTEST_PROP(explain_numbers, forward_is_what_the_tiles_of_the_plan_read, ()) {
     const counted n = count(c, e.tiles);
     // Few rows: the heads of a group are served by one pass over K and V.
     const index_t passes = e.kernel == "decode" ? c.kv_heads : h;
-    RC_ASSERT(e.read_bytes == bytes_of(s.type) * (rows * d + passes * n.keys * (d + v)));
-    RC_ASSERT(e.write_bytes == bytes_of(s.type) * rows * v + computed_bytes_of(s.type) * rows);
+    RC_ASSERT(e.read_bytes == size_of(s.type) * (rows * d + passes * n.keys * (d + v)));
+    RC_ASSERT(e.write_bytes == size_of(s.type) * rows * v + computed_bytes_of(s.type) * rows);
     RC_ASSERT(e.flops == static_cast<double>(2 * (d + v) * h * n.pairs));
-    RC_ASSERT(e.traffic.total().reads * bytes_of(s.type) == e.read_bytes);
+    RC_ASSERT(e.traffic.total().reads * size_of(s.type) == e.read_bytes);
     if (s.plan) { // what is asked for is done
         const index_t most_keys = std::max(c.k_len, index_t{1});
         if (s.plan->key_tile > 0) RC_ASSERT(e.tiles.key_tile == std::min(s.plan->key_tile, most_keys));
@@ -199,7 +201,7 @@ RC_GTEST_PROP(explain_numbers, backward_is_what_the_tiles_of_the_plan_read, ()) 
     const explanation e = explained(s.type, {c.q_extent(), c.k_extent(), c.v_extent()}, options_of(c, s), true);
     const index_t d = c.head_dim, v = c.value_dim, h = c.q_heads, rows = c.batch * c.q_heads * c.q_len;
     const counted n = count(c, e.tiles);
-    const index_t size = bytes_of(s.type);
+    const index_t size = size_of(s.type);
     const index_t computed = computed_bytes_of(s.type);
     RC_ASSERT(e.kernel == "backward");
     const index_t inputs = h * n.all_keys * (d + v) + h * n.rows * (d + v) + 2 * rows * v;
@@ -221,7 +223,7 @@ RC_GTEST_PROP(explain_numbers, backward_is_what_the_tiles_of_the_plan_read, ()) 
 TEST(explain_numbers, backward_chunks_follow_from_shapes) {
     const auto chunks = [](index_t batch, index_t heads, index_t keys, int threads) {
         const extents e{batch, heads, keys, 16};
-        return explained(dtype::f32, {e, e, e}, {.threads = threads}, true).tiles.key_splits;
+        return explained(dtype::fp32, {e, e, e}, {.threads = threads}, true).tiles.key_splits;
     };
     for (const int threads : {1, 2, 3}) { // which do not count
         EXPECT_EQ(chunks(1, 1, 1023, threads), 1);
@@ -287,16 +289,18 @@ RC_GTEST_PROP(explain_numbers, workspace_is_exact_in_every_type, (std::uint64_t 
     const attention_inputs in = make_inputs(c, s.type, data_kind::normal, seed);
     const options o = options_of(c, s);
     switch (s.type) {
-    case dtype::f64:
+    case dtype::fp64:
         return workspace_is_exact<double, double, double>(c, in, o);
-    case dtype::f32:
+    case dtype::fp32:
         return workspace_is_exact<float, float, float>(c, in, o);
-    case dtype::f16:
+    case dtype::fp16:
         return s.wide_out ? workspace_is_exact<float16, float, float>(c, in, o)
                           : workspace_is_exact<float16, float16, float>(c, in, o);
     case dtype::bf16:
         return s.wide_out ? workspace_is_exact<bfloat16, float, float>(c, in, o)
                           : workspace_is_exact<bfloat16, bfloat16, float>(c, in, o);
+    case dtype::fp8:
+        break;
     }
 }
 

@@ -11,9 +11,8 @@ namespace pantile::test {
 namespace {
 
 core::problem problem_of(const attention_case& c, const options& o) {
-    core::problem p{c.batch,     c.q_heads,   c.kv_heads,   c.q_len,      c.k_len,      c.head_dim,
-                    c.value_dim, o.mask.left, o.mask.right, o.mask.align, o.mask.offset};
-    if (!o.key_lengths.empty()) p.key_lengths = o.key_lengths.data();
+    core::problem p{c.batch, c.q_heads, c.kv_heads, c.q_len, c.k_len, c.head_dim, c.value_dim, o.mask};
+    p.key_lengths = o.key_lengths.ref();
     return p;
 }
 
@@ -54,14 +53,16 @@ RC_GTEST_PROP(explain, counts_traffic_and_work_of_the_plan, ()) {
     const attention_case c = *any_case();
     const call_style s = *any_style();
     switch (s.type) {
-    case dtype::f64:
+    case dtype::fp64:
         return explains<double>(c, s);
-    case dtype::f32:
+    case dtype::fp32:
         return explains<float>(c, s);
-    case dtype::f16:
+    case dtype::fp16:
         return explains<float16>(c, s);
     case dtype::bf16:
         return explains<bfloat16>(c, s);
+    case dtype::fp8:
+        break;
     }
 }
 

@@ -146,9 +146,9 @@ void any_environment_gives_the_same(const attention_case& c, dtype type, data_ki
 }
 
 void any_environment_gives_the_same(const attention_case& c, data_kind kind) {
-    any_environment_gives_the_same<float, float>(c, dtype::f32, kind);
-    any_environment_gives_the_same<double, double>(c, dtype::f64, kind);
-    any_environment_gives_the_same<float16, float>(c, dtype::f16, kind);
+    any_environment_gives_the_same<float, float>(c, dtype::fp32, kind);
+    any_environment_gives_the_same<double, double>(c, dtype::fp64, kind);
+    any_environment_gives_the_same<float16, float>(c, dtype::fp16, kind);
     any_environment_gives_the_same<bfloat16, float>(c, dtype::bf16, kind);
 }
 
@@ -216,7 +216,7 @@ TEST(float_environment, that_traps_is_not_trapped_in_a_call) {
     c.k_len = 33; // rows 0 … 6 see no key
     c.head_dim = c.value_dim = 9;
     for (const double factor : {1.0, 0x1p100}) {
-        all_calls<float, float> calls(c, dtype::f32, data_kind::normal, factor);
+        all_calls<float, float> calls(c, dtype::fp32, data_kind::normal, factor);
         calls.run(1);
         const auto expected = calls.bits();
         for (const int threads : {1, 2, 5}) {

@@ -25,7 +25,7 @@ RC_GTEST_PROP(forward, is_the_answer_within_the_error_rule, (std::uint64_t seed)
 RC_GTEST_PROP(forward, is_the_answer_on_larger_problems, (std::uint64_t seed)) {
     attention_case c = *any_case({.batch = 2, .kv_heads = 1, .group = 2, .length = 700, .dim = 200});
     call_style s;
-    s.type = *rc::gen::element(dtype::f32, dtype::f32, dtype::f16, dtype::bf16, dtype::f64);
+    s.type = *rc::gen::element(dtype::fp32, dtype::fp32, dtype::fp16, dtype::bf16, dtype::fp64);
     s.set = *rc::gen::elementOf(available_isas());
     holds(c, make_inputs(c, s.type, *any_data_kind(), seed), s);
 }
@@ -64,7 +64,7 @@ TEST(forward, adds_equal_products_in_short_chains) {
 /// Equal keys: their scores are off by the same rounding, which does not average out over a row.
 TEST(forward, is_the_answer_where_keys_are_equal) {
     for (const isa set : available_isas()) {
-        for (const dtype t : {dtype::f32, dtype::f64}) {
+        for (const dtype t : {dtype::fp32, dtype::fp64}) {
             for (std::uint64_t seed = 0; seed < 12; ++seed) {
                 attention_case c;
                 c.q_heads = 2;
@@ -96,7 +96,7 @@ TEST(forward, is_the_answer_where_products_are_equal) {
             c.head_dim = 200;
             c.value_dim = 3;
             c.scale = 1.0 / std::sqrt(200.0);
-            attention_inputs in = make_inputs(c, dtype::f32, data_kind::large_logits, seed);
+            attention_inputs in = make_inputs(c, dtype::fp32, data_kind::large_logits, seed);
             in.q.for_each([&](index_t b, index_t h, index_t i, index_t x) { in.q(b, h, i, x) = in.q(b, h, i, 0); });
             in.k.for_each([&](index_t b, index_t h, index_t j, index_t x) { in.k(b, h, j, x) = in.k(b, h, 0, 0); });
             call_style s;
@@ -135,7 +135,7 @@ TEST(forward, serves_long_key_tiles) {
 
 /// Every head dim has its own tails: all of them up to 130, and some beyond.
 TEST(forward, serves_every_head_dim) {
-    for (const dtype t : {dtype::f32, dtype::bf16}) {
+    for (const dtype t : {dtype::fp32, dtype::bf16}) {
         for (index_t d = 1; d <= 300; d += d < 130 ? 1 : 17) {
             attention_case c;
             c.q_len = 19;
@@ -173,7 +173,7 @@ TEST(forward, default_scale) {
     c.q_len = c.k_len = 5;
     c.head_dim = c.value_dim = 16;
     c.scale = 0.25;
-    const auto in = make_inputs(c, dtype::f32, data_kind::normal, 1);
+    const auto in = make_inputs(c, dtype::fp32, data_kind::normal, 1);
     const auto expected = call_attention(c, in, {}, false);
     const stored<float> q(in.q, layout::bhsd);
     const stored<float> k(in.k, layout::bhsd);

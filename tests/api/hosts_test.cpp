@@ -18,7 +18,7 @@
 namespace pantile::test {
 namespace {
 
-constexpr dtype types[] = {dtype::f64, dtype::f32, dtype::f16, dtype::bf16};
+constexpr dtype types[] = {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16};
 
 struct problem {
     attention_case c;

@@ -9,7 +9,7 @@
 
 #include <pantile/attention.hpp>
 
-namespace pantile {
+namespace pantile::inline v0 {
 namespace {
 
 /// Address space of zeros, given back at the end.
@@ -157,4 +157,4 @@ TEST(huge, broadcast_views_count_more_than_2_to_the_31_elements) {
 }
 
 } // namespace
-} // namespace pantile
+} // namespace pantile::inline v0

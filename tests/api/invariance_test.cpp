@@ -43,7 +43,7 @@ RC_GTEST_PROP(invariance, any_number_of_threads_gives_the_same_bits_in_decode, (
     c.k_len = detail::pick(1, 5000);
     c.key_lengths.clear();
     call_style s;
-    s.type = *rc::gen::element(dtype::f64, dtype::f32, dtype::f16, dtype::bf16);
+    s.type = *rc::gen::element(dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16);
     s.wide_out = compute_dtype(s.type) != s.type && detail::chance(40);
     s.set = *rc::gen::elementOf(available_isas());
     const attention_inputs in = make_inputs(c, s.type, data_kind::normal, seed);
@@ -136,7 +136,7 @@ TEST(invariance, repeated_calls_give_the_same_bits) {
     c.q_len = c.k_len = 33;
     c.head_dim = c.value_dim = 16;
     c.right = 0;
-    for (const dtype type : {dtype::f64, dtype::f32, dtype::f16, dtype::bf16}) {
+    for (const dtype type : {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16}) {
         const auto in = make_inputs(c, type, data_kind::normal, 9);
         call_style s;
         s.type = type;

@@ -10,7 +10,7 @@
 namespace pantile::test {
 namespace {
 
-constexpr dtype types[] = {dtype::f64, dtype::f32, dtype::f16, dtype::bf16};
+constexpr dtype types[] = {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16};
 
 /// Calls with every kind of work memory: small, of several threads, shared by splits and by chunks.
 std::vector<attention_case> cases() {
@@ -74,7 +74,7 @@ TEST(memory, blocks_are_not_left) {
     large.head_dim = large.value_dim = 128;
     for (const dtype type : types) {
         std::vector<attention_case> all = cases();
-        if (type == dtype::f32) all.push_back(large);
+        if (type == dtype::fp32) all.push_back(large);
         for (const attention_case& c : all) {
             const auto in = make_inputs(c, type, data_kind::normal, 7);
             std::thread([&] {
@@ -104,7 +104,7 @@ bool blocks_fall_to(std::size_t count) {
 TEST(memory, calls_without_memory_throw_and_the_next_one_is_right) {
     if (!new_is_guarded()) GTEST_SKIP() << "nothing is refused under a sanitizer";
     const auto some = cases();
-    (void)call_attention(some[0], make_inputs(some[0], dtype::f32, data_kind::normal, 1), {}, true);
+    (void)call_attention(some[0], make_inputs(some[0], dtype::fp32, data_kind::normal, 1), {}, true);
     const std::size_t before = blocks_alive() + 2; // this thread's own blocks, which it may still take
     for (const dtype type : types) {
         for (const attention_case& c : some) {

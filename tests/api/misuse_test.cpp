@@ -157,7 +157,7 @@ TEST_F(misuse, options_out_of_range) {
     o.mask = causal().at_offset(index_t{1} << 60);
     EXPECT_EQ(forward_refusal(), "pantile: options.mask.offset is 1152921504606846976: it must be within ±2^48");
     o.mask = full();
-    o.mask.align = static_cast<core::alignment>(3);
+    o.mask.align = static_cast<alignment>(3);
     EXPECT_EQ(forward_refusal(), "pantile: options.mask.align is 3: it must be alignment::bottom_right, "
                                  "alignment::top_left or alignment::explicit_offset");
     o.mask = full();

@@ -161,7 +161,7 @@ RC_GTEST_PROP(non_finite, what_is_hidden_never_matters_to_gradients, (std::uint6
 
 /// Rows that see no key may hold anything, q, dout and all.
 TEST(non_finite, rows_without_keys_do_not_reach_gradients) {
-    for (const dtype type : {dtype::f64, dtype::f32, dtype::f16, dtype::bf16}) {
+    for (const dtype type : {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16}) {
         attention_case c;
         c.q_heads = 2;
         c.q_len = 30;
@@ -201,14 +201,14 @@ TEST(non_finite, gradients_of_what_is_never_seen_are_zero) {
     c.value_dim = 4;
     c.right = 0;
     c.key_lengths = {5}; // rows 0 to 3 see no key, keys 5 to 11 are padding
-    attention_inputs in = make_inputs(c, dtype::f64, data_kind::normal, 8);
-    const backward_bounds bounds = bound_backward(c, in, dtype::f64, dtype::f64);
+    attention_inputs in = make_inputs(c, dtype::fp64, data_kind::normal, 8);
+    const backward_bounds bounds = bound_backward(c, in, dtype::fp64, dtype::fp64);
     for (index_t j = 5; j < 12; ++j) {
         for (index_t x = 0; x < c.head_dim; ++x) in.k(0, 0, j, x) = nan;
         for (index_t x = 0; x < c.value_dim; ++x) in.v(0, 0, j, x) = nan;
     }
     call_style s;
-    s.type = dtype::f64;
+    s.type = dtype::fp64;
     for (const isa set : available_isas()) {
         s.set = set;
         const call_results r = call_attention(c, in, s, true);
@@ -227,7 +227,7 @@ TEST(non_finite, infinite_values_come_out) {
     c.q_len = 3;
     c.k_len = 4;
     c.head_dim = c.value_dim = 5;
-    attention_inputs in = make_inputs(c, dtype::f32, data_kind::normal, 4);
+    attention_inputs in = make_inputs(c, dtype::fp32, data_kind::normal, 4);
     in.v(0, 0, 2, 1) = infinity;
     in.v(0, 0, 1, 4) = -infinity;
     const call_results r = call_attention(c, in, {}, false);

@@ -77,9 +77,9 @@ void check_splits(dtype type) {
 
 /// Key splits are whole key tiles, merged from the first to the last.
 TEST(order, splits_are_merged_from_the_first_to_the_last) {
-    check_splits<float, float>(dtype::f32);
-    check_splits<double, double>(dtype::f64);
-    check_splits<float16, float>(dtype::f16);
+    check_splits<float, float>(dtype::fp32);
+    check_splits<double, double>(dtype::fp64);
+    check_splits<float16, float>(dtype::fp16);
     check_splits<bfloat16, float>(dtype::bf16);
 }
 
@@ -127,8 +127,8 @@ void check_chunks(dtype type) {
 /// Key chunks of the backward pass are whole key tiles; their dQ add up from the first to the last. (The scale is a power of
 /// two: it rounds nothing.)
 TEST(order, chunks_add_up_from_the_first_to_the_last) {
-    check_chunks<float>(dtype::f32);
-    check_chunks<double>(dtype::f64);
+    check_chunks<float>(dtype::fp32);
+    check_chunks<double>(dtype::fp64);
 }
 
 } // namespace

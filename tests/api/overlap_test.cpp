@@ -101,7 +101,7 @@ class placed_call {
         c.q_len = 1;
         c.k_len = 97; // 97 numbers, over and over
         c.head_dim = c.value_dim = 1;
-        const tensor<double> numbers = make_inputs(c, dtype::f32, data_kind::normal, seed).k;
+        const tensor<double> numbers = make_inputs(c, dtype::fp32, data_kind::normal, seed).k;
         for (const piece& p : pieces_) {
             for (index_t n = 0; p.numbers && n < p.bytes / 4; ++n) {
                 // Sums of a partial result are positive.

@@ -73,14 +73,16 @@ RC_GTEST_PROP(partial, splits_merged_in_any_grouping_give_the_whole, (std::uint6
     const call_style s = *any_style();
     const attention_inputs in = make_inputs(c, s.type, *any_data_kind(), seed);
     switch (s.type) {
-    case dtype::f64:
+    case dtype::fp64:
         return splits_give_the_whole<double, double>(c, in, s);
-    case dtype::f32:
+    case dtype::fp32:
         return splits_give_the_whole<float, float>(c, in, s);
-    case dtype::f16:
+    case dtype::fp16:
         return splits_give_the_whole<float16, float>(c, in, s);
     case dtype::bf16:
         return splits_give_the_whole<bfloat16, float>(c, in, s);
+    case dtype::fp8:
+        break;
     }
 }
 
@@ -109,7 +111,7 @@ TEST(partial, a_part_without_keys_changes_nothing) {
     c.q_len = 5;
     c.k_len = 9;
     c.head_dim = c.value_dim = 4;
-    const auto in = make_inputs(c, dtype::f32, data_kind::normal, 2);
+    const auto in = make_inputs(c, dtype::fp32, data_kind::normal, 2);
     const stored<float> q(in.q, layout::bhsd), k(in.k, layout::bhsd), v(in.v, layout::bhsd);
     owned_part<float> some(c, layout::bhsd), none(c, layout::bhsd), both(c, layout::bhsd);
     attention_partial(q.view(), k.view(), v.view(), some.view());

@@ -49,8 +49,8 @@ struct some_calls {
         splits.k_len = 5000;
         splits.head_dim = splits.value_dim = 64;
         tiles.scale = splits.scale = 0.1;
-        tiles_in = make_inputs(tiles, dtype::f32, data_kind::normal, 1);
-        splits_in = make_inputs(splits, dtype::f32, data_kind::normal, 2);
+        tiles_in = make_inputs(tiles, dtype::fp32, data_kind::normal, 1);
+        splits_in = make_inputs(splits, dtype::fp32, data_kind::normal, 2);
     }
     /// With one thread: no parallel region.
     void expect() {

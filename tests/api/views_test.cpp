@@ -6,7 +6,7 @@
 
 #include <pantile/eigen.hpp>
 
-namespace pantile {
+namespace pantile::inline v0 {
 namespace {
 
 TEST(views, layouts_by_hand) {
@@ -150,4 +150,4 @@ TEST(eigen_views, options_come_through) {
 }
 
 } // namespace
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -16,8 +16,10 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 namespace fs = std::filesystem;
 
-const header_rooms sample_rooms = {
-    {"pantile/attention.hpp", "core"}, {"pantile/core/band.hpp", "core"}, {"pantile/simulator.hpp", "simulator"}};
+const header_rooms sample_rooms = {{"pantile/attention.hpp", "cpu"},
+                                   {"pantile/core/band.hpp", "core"},
+                                   {"pantile/options.hpp", "core"},
+                                   {"pantile/simulator.hpp", "simulator"}};
 
 std::vector<std::string> check(const std::string& path, const std::string& text) {
     return violations({path, text}, sample_rooms);
@@ -37,14 +39,14 @@ TEST(include_rules, core_headers_are_freestanding) {
     const std::string path = "core/include/pantile/core/walk.hpp";
     EXPECT_THAT(check(path, "#include <cstdint>\n#include <pantile/core/band.hpp>\n"), IsEmpty());
     for (const char* bad :
-         {"vector", "omp.h", "xsimd/xsimd.hpp", "Eigen/Dense", "cuda_runtime.h", "pantile/attention.hpp"}) {
+         {"vector", "omp.h", "xsimd/xsimd.hpp", "Eigen/Dense", "cuda_runtime.h", "pantile/options.hpp"}) {
         EXPECT_THAT(check(path, std::string("#include <") + bad + ">\n"), ElementsAre(HasSubstr(bad)));
     }
 }
 
 TEST(include_rules, only_the_eigen_adaptor_shows_third_party_code) {
-    EXPECT_THAT(check("core/include/pantile/eigen.hpp", "#include <Eigen/Core>\n"), IsEmpty());
-    EXPECT_THAT(check("core/include/pantile/eigen.hpp", "#include <xsimd/xsimd.hpp>\n"),
+    EXPECT_THAT(check("cpu/include/pantile/eigen.hpp", "#include <Eigen/Core>\n"), IsEmpty());
+    EXPECT_THAT(check("cpu/include/pantile/eigen.hpp", "#include <xsimd/xsimd.hpp>\n"),
                 ElementsAre(HasSubstr("xsimd")));
     EXPECT_THAT(check("core/include/pantile/tensor.hpp", "#include <Eigen/Core>\n"), ElementsAre(HasSubstr("Eigen")));
     EXPECT_THAT(check("cuda/include/pantile/cuda.hpp", "#include <cuda_runtime.h>\n"),
@@ -57,6 +59,14 @@ TEST(include_rules, rooms_do_not_know_one_another) {
                 ElementsAre(HasSubstr("must not know simulator")));
     EXPECT_THAT(check("core/src/check.cpp", "#include <pantile/simulator.hpp>\n"),
                 ElementsAre(HasSubstr("must not know simulator")));
+    // The host's page belongs to the CPU's room: neither the core nor another room may know it.
+    for (const char* path : {"core/include/pantile/tensor.hpp", "core/src/check.cpp", "cuda/include/pantile/cuda.hpp",
+                             "simulator/src/run.cpp"}) {
+        EXPECT_THAT(check(path, "#include <pantile/attention.hpp>\n"), ElementsAre(HasSubstr("must not know cpu")))
+            << path;
+    }
+    EXPECT_THAT(check("cpu/src/run.cpp", "#include <pantile/attention.hpp>\n#include <pantile/options.hpp>\n"),
+                IsEmpty());
     EXPECT_THAT(check("cpu/src/isa/a.cpp", "#include \"../machine.hpp\"\n"), IsEmpty());
     EXPECT_THAT(check("cpu/src/isa/a.cpp", "#include \"../../../cuda/src/x.hpp\"\n"),
                 ElementsAre(HasSubstr("leaves the room")));
@@ -79,6 +89,14 @@ TEST(include_rules, public_headers_include_by_their_full_name) {
                 ElementsAre(HasSubstr("third-party code in a public header")));
 }
 
+TEST(include_rules, headers_for_c_stand_on_those_of_c) {
+    EXPECT_THAT(check("cpu/include/pantile.h", "#include <stdint.h>\n#include <stddef.h>\n"), IsEmpty());
+    EXPECT_THAT(check("cpu/include/pantile.h", "#include <stdio.h>\n"), ElementsAre(HasSubstr("third-party code")));
+    EXPECT_THAT(check("cpu/include/pantile.h", "#include <vector>\n"), ElementsAre(HasSubstr("C has no such header")));
+    EXPECT_THAT(check("cpu/include/pantile/attention.hpp", "#include <stdint.h>\n"),
+                ElementsAre(HasSubstr("third-party code")));
+}
+
 /// Every header of the standard library but those that devices have, and every line of a file, is looked at.
 TEST(include_rules, every_line_counts) {
     const std::string path = "core/include/pantile/core/walk.hpp";
@@ -88,7 +106,7 @@ TEST(include_rules, every_line_counts) {
     EXPECT_THAT(check("cuda/src/a.cu", "#include <xsimd/xsimd.hpp>\n#include <cuda_fp16.h>\n#include <mma.h>\n"),
                 ElementsAre(HasSubstr("cuda does not stand on this")));
     EXPECT_THAT(check("cpu/src/a.cpp", "#include <omp.hpp>\n#include <xomp.h>\n#include <omp.h>\n").size(), 2U);
-    EXPECT_THAT(check("core/src/a.cpp", "#include <pantile/core/band.hpp>\n#include <pantile/attention.hpp>\n"),
+    EXPECT_THAT(check("core/src/a.cpp", "#include <pantile/core/band.hpp>\n#include <pantile/options.hpp>\n"),
                 IsEmpty());
 }
 
@@ -106,14 +124,17 @@ TEST(include_rules, the_sources_keep_the_include_rules) {
     for (const std::string room : {"core", "cpu", "cuda", "simulator"}) {
         for (const auto& entry : fs::recursive_directory_iterator(root / room)) {
             const fs::path extension = entry.path().extension();
-            if (extension != ".hpp" && extension != ".cpp" && extension != ".cu" && extension != ".cuh") continue;
+            if (extension != ".h" && extension != ".hpp" && extension != ".cpp" && extension != ".cu" &&
+                extension != ".cuh")
+                continue;
             const std::string path = fs::relative(entry.path(), root).generic_string();
             files.push_back({path, read(entry.path())});
             const std::string include = room + "/include/";
             if (path.compare(0, include.size(), include) == 0) rooms[path.substr(include.size())] = room;
         }
     }
-    EXPECT_EQ(rooms["pantile/attention.hpp"], "core");
+    EXPECT_EQ(rooms["pantile/attention.hpp"], "cpu");
+    EXPECT_EQ(rooms["pantile/tensor.hpp"], "core");
     EXPECT_GT(files.size(), 20U);
     for (const source_file& file : files) EXPECT_THAT(violations(file, rooms), IsEmpty());
 }

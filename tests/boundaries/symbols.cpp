@@ -6,9 +6,10 @@
 #include <stdexcept>
 
 namespace pantile::boundaries {
+namespace {
 
-std::vector<symbol> symbols_of(const std::string& nm, const std::string& object_file) {
-    const std::string command = nm + " --defined-only --format=posix '" + object_file + "'";
+std::vector<symbol> read_symbols(const std::string& nm, const std::string& options, const std::string& file) {
+    const std::string command = nm + " --defined-only --format=posix " + options + " '" + file + "'";
     std::FILE* pipe = ::popen(command.c_str(), "r");
     if (pipe == nullptr) throw std::runtime_error("cannot run " + command);
     std::string output;
@@ -24,6 +25,16 @@ std::vector<symbol> symbols_of(const std::string& nm, const std::string& object_
         if (words >> s.name >> s.kind) symbols.push_back(s);
     }
     return symbols;
+}
+
+} // namespace
+
+std::vector<symbol> symbols_of(const std::string& nm, const std::string& object_file) {
+    return read_symbols(nm, "", object_file);
+}
+
+std::vector<symbol> exported_symbols(const std::string& nm, const std::string& library) {
+    return read_symbols(nm, "--dynamic", library);
 }
 
 std::string isa_tag(const std::string& object_file) {

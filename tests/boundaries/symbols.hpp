@@ -18,6 +18,9 @@ struct symbol {
 /// The symbols that nm lists for an object file; throws std::runtime_error if nm fails.
 std::vector<symbol> symbols_of(const std::string& nm, const std::string& object_file);
 
+/// The symbols that a shared library shows.
+std::vector<symbol> exported_symbols(const std::string& nm, const std::string& library);
+
 /// The words of which a weak symbol of this object file must carry one, by the file's name: isa/avx2.cpp.o -> avx2.
 /// Empty for the baseline, whose code runs everywhere.
 std::string isa_tag(const std::string& object_file);

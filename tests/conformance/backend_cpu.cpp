@@ -50,14 +50,16 @@ results run(const attention_case& c, const attention_inputs& in, layout l, bool 
 
 results run_on_cpu(const attention_case& c, const attention_inputs& in, dtype t, layout l, bool backward) {
     switch (t) {
-    case dtype::f64:
+    case dtype::fp64:
         return run<double>(c, in, l, backward);
-    case dtype::f32:
+    case dtype::fp32:
         return run<float>(c, in, l, backward);
-    case dtype::f16:
+    case dtype::fp16:
         return run<float16>(c, in, l, backward);
     case dtype::bf16:
         return run<bfloat16>(c, in, l, backward);
+    case dtype::fp8:
+        break;
     }
     return {};
 }

@@ -97,14 +97,16 @@ results run(const attention_case& c, const attention_inputs& in, layout l) {
 results run_on_cuda(const attention_case& c, const attention_inputs& in, dtype t, layout l, bool backward) {
     if (backward) throw unsupported("pantile: the CUDA machine has no backward pass");
     switch (t) {
-    case dtype::f64:
+    case dtype::fp64:
         return run<double>(c, in, l);
-    case dtype::f32:
+    case dtype::fp32:
         return run<float>(c, in, l);
-    case dtype::f16:
+    case dtype::fp16:
         return run<float16>(c, in, l);
     case dtype::bf16:
         return run<bfloat16>(c, in, l);
+    case dtype::fp8:
+        break;
     }
     return {};
 }

@@ -16,9 +16,9 @@ namespace {
 
 std::optional<dtype> type_named(const std::string& word) {
     static const std::pair<const char*, dtype> names[] = {
-        {"bf16", dtype::bf16},   {"bfloat16", dtype::bf16}, {"f16", dtype::f16},     {"fp16", dtype::f16},
-        {"float16", dtype::f16}, {"f32", dtype::f32},       {"fp32", dtype::f32},    {"float32", dtype::f32},
-        {"f64", dtype::f64},     {"fp64", dtype::f64},      {"float64", dtype::f64},
+        {"bf16", dtype::bf16},    {"bfloat16", dtype::bf16}, {"f16", dtype::fp16},     {"fp16", dtype::fp16},
+        {"float16", dtype::fp16}, {"f32", dtype::fp32},      {"fp32", dtype::fp32},    {"float32", dtype::fp32},
+        {"f64", dtype::fp64},     {"fp64", dtype::fp64},     {"float64", dtype::fp64},
     };
     for (const auto& [name, type] : names) {
         if (word == name) return type;
@@ -48,11 +48,11 @@ std::optional<dtype> type_in_name(const std::string& name) {
 dtype type_stored(npy::type t) {
     switch (t) {
     case npy::type::f8:
-        return dtype::f64;
+        return dtype::fp64;
     case npy::type::f4:
-        return dtype::f32;
+        return dtype::fp32;
     case npy::type::f2:
-        return dtype::f16;
+        return dtype::fp16;
     default:
         throw test::case_error(std::string("Q is stored as ") + npy::descr(t) + ", which is no floating-point type");
     }
@@ -60,7 +60,7 @@ dtype type_stored(npy::type t) {
 
 /// Whether every number of type `t` is one of type `wide`.
 bool holds_all(dtype wide, dtype t) {
-    return wide == t || wide == dtype::f64 || (wide == dtype::f32 && t != dtype::f64);
+    return wide == t || wide == dtype::fp64 || (wide == dtype::fp32 && t != dtype::fp64);
 }
 
 } // namespace
@@ -84,14 +84,16 @@ dtype type_of_case(const std::filesystem::path& folder, const nlohmann::json& de
 
 double tolerance_of(dtype t) {
     switch (t) {
-    case dtype::f64:
+    case dtype::fp64:
         return 1e-10;
-    case dtype::f32:
+    case dtype::fp32:
         return 1e-5;
-    case dtype::f16:
+    case dtype::fp16:
         return 3e-3;
     case dtype::bf16:
         return 1e-2;
+    case dtype::fp8:
+        break;
     }
     return 0.0;
 }

@@ -17,8 +17,8 @@ void require_served(const attention_case& c);
 /// A problem and its stored answers (empty: not stored).
 struct expectation {
     attention_case problem;
-    attention_inputs inputs; ///< as stored
-    dtype type = dtype::f64; ///< of the case: its files may store it in a wider one
+    attention_inputs inputs;  ///< as stored
+    dtype type = dtype::fp64; ///< of the case: its files may store it in a wider one
     layout memory = layout::bhsd;
     bool backward = false;
     results stored;

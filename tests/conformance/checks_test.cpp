@@ -21,13 +21,13 @@ namespace {
 using testing::HasSubstr;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr dtype all_types[] = {dtype::f64, dtype::f32, dtype::f16, dtype::bf16};
+constexpr dtype all_types[] = {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16};
 
 // What the backend gives, and what it was asked for. (A run_function is a plain pointer.)
 results answers;
 struct {
     attention_inputs in;
-    dtype type = dtype::f64;
+    dtype type = dtype::fp64;
     layout memory = layout::bhsd;
     bool backward = false;
 } asked;
@@ -96,9 +96,9 @@ constexpr std::pair<const char*, tensor<double> results::*> tensors[] = {
     {"O", &results::out}, {"LSE", &results::lse}, {"dQ", &results::dq}, {"dK", &results::dk}, {"dV", &results::dv}};
 
 TEST_F(checks, tolerances_by_hand) {
-    EXPECT_EQ(tolerance_of(dtype::f64), 1e-10);
-    EXPECT_EQ(tolerance_of(dtype::f32), 1e-5);
-    EXPECT_EQ(tolerance_of(dtype::f16), 3e-3);
+    EXPECT_EQ(tolerance_of(dtype::fp64), 1e-10);
+    EXPECT_EQ(tolerance_of(dtype::fp32), 1e-5);
+    EXPECT_EQ(tolerance_of(dtype::fp16), 3e-3);
     EXPECT_EQ(tolerance_of(dtype::bf16), 1e-2);
 }
 
@@ -125,7 +125,7 @@ TEST_F(checks, own_type_within_its_tolerance) {
 
 /// Float64 cases in a narrow type store their gradients and log-sum-exp in it, too: each is held.
 TEST_F(checks, every_tensor_within_its_tolerance) {
-    for (const dtype t : {dtype::f32, dtype::f16, dtype::bf16}) {
+    for (const dtype t : {dtype::fp32, dtype::fp16, dtype::bf16}) {
         write(false, t);
         EXPECT_EQ(run().text, "");
         for (const auto& [name, which] : tensors) {
@@ -139,29 +139,29 @@ TEST_F(checks, every_tensor_within_its_tolerance) {
 
 /// By the error rule: a few roundoffs, of the type that was asked for.
 TEST_F(checks, every_tensor_within_the_error_rule) {
-    write(false, dtype::f64);
+    write(false, dtype::fp64);
     EXPECT_EQ(run().text, "");
     for (const auto& [name, which] : tensors) {
         EXPECT_EQ(off_by(1e-15, which).text, "") << name;
         EXPECT_THAT(off_by(1e-12, which).text, HasSubstr(std::string(name) + "(0, 1, 2, 0)"));
     }
-    in.q = rounded(in.q, dtype::f32);
-    in.k = rounded(in.k, dtype::f32);
-    in.v = rounded(in.v, dtype::f32);
-    in.dout = rounded(in.dout, dtype::f32);
+    in.q = rounded(in.q, dtype::fp32);
+    in.k = rounded(in.k, dtype::fp32);
+    in.v = rounded(in.v, dtype::fp32);
+    in.dout = rounded(in.dout, dtype::fp32);
     const auto f = test::plain_forward<double>(problem, in);
     const auto g = test::plain_backward<double>(problem, in);
     answers = {f.out, f.lse, g.dq, g.dk, g.dv};
-    EXPECT_EQ(run(dtype::f32).text, "");
+    EXPECT_EQ(run(dtype::fp32).text, "");
     for (const auto& [name, which] : tensors) {
-        EXPECT_EQ(off_by(1e-7, which, dtype::f32).text, "") << name;
-        EXPECT_THAT(off_by(1e-3, which, dtype::f32).text, HasSubstr(std::string(name) + "(0, 1, 2, 0)"));
+        EXPECT_EQ(off_by(1e-7, which, dtype::fp32).text, "") << name;
+        EXPECT_THAT(off_by(1e-3, which, dtype::fp32).text, HasSubstr(std::string(name) + "(0, 1, 2, 0)"));
     }
 }
 
 TEST_F(checks, what_is_not_finite_fails) {
     for (const bool onnx : {true, false}) {
-        write(onnx, dtype::f64);
+        write(onnx, dtype::fp64);
         for (const double bad : {std::nan(""), infinity, -infinity}) {
             for (const auto& [name, which] : tensors) {
                 if (onnx && which != &results::out) continue;
@@ -169,7 +169,7 @@ TEST_F(checks, what_is_not_finite_fails) {
             }
         }
     }
-    write(true, dtype::f32); // an infinite number that is expected allows nothing to its neighbours
+    write(true, dtype::fp32); // an infinite number that is expected allows nothing to its neighbours
     answers.out(0, 1, 2, 5) = infinity;
     put(folder / "Y.npy", answers.out);
     EXPECT_EQ(run().text, "");
@@ -180,7 +180,7 @@ TEST_F(checks, what_is_not_finite_fails) {
 }
 
 TEST_F(checks, other_shapes_fail) {
-    write(false, dtype::f64);
+    write(false, dtype::fp64);
     for (const auto& [name, which] : tensors) {
         const results right = answers;
         answers.*which = {};
@@ -193,37 +193,37 @@ TEST_F(checks, other_shapes_fail) {
 TEST_F(checks, stored_answers_are_held_against_the_reference) {
     for (const auto& [name, which] : tensors) {
         for (const double error : {0.9e-11, 1.1e-9}) {
-            write(false, dtype::f64, 0x1p-6);
+            write(false, dtype::fp64, 0x1p-6);
             tensor<double> stored = answers.*which;
             stored(0, 1, 2, 0) += error;
             put(folder / (std::string(name) + ".npy"), stored);
             // As fp32 the answers to rounded inputs are expected.
             attention_inputs rounded_in = in;
             for (tensor<double>* x : {&rounded_in.q, &rounded_in.k, &rounded_in.v, &rounded_in.dout})
-                *x = rounded(*x, dtype::f32);
+                *x = rounded(*x, dtype::fp32);
             const auto f = test::plain_forward<double>(problem, rounded_in);
             const auto g = test::plain_backward<double>(problem, rounded_in);
             answers = {f.out, f.lse, g.dq, g.dk, g.dv};
             if (error < 1e-10) {
-                EXPECT_EQ(run(dtype::f32).text, "") << name;
+                EXPECT_EQ(run(dtype::fp32).text, "") << name;
             } else {
-                EXPECT_THAT(run(dtype::f32).text, HasSubstr("the reference's " + std::string(name) + "(0, 1, 2, 0)"));
+                EXPECT_THAT(run(dtype::fp32).text, HasSubstr("the reference's " + std::string(name) + "(0, 1, 2, 0)"));
             }
         }
     }
-    for (const dtype t : {dtype::f32, dtype::bf16}) { // answers of a narrow type, within its tolerance
+    for (const dtype t : {dtype::fp32, dtype::bf16}) { // answers of a narrow type, within its tolerance
         for (const double factor : {0.9, 1.1}) {
             write(true, t, 0x1p-6);
             tensor<double> stored = answers.out;
             stored(0, 1, 2, 0) += factor * tolerance_of(t);
             put(folder / "Y.npy", stored);
-            EXPECT_EQ(run(dtype::f64).result, factor < 1.0 ? outcome::passed : outcome::failed) << test::name(t);
+            EXPECT_EQ(run(dtype::fp64).result, factor < 1.0 ? outcome::passed : outcome::failed) << test::name(t);
         }
     }
 }
 
 TEST_F(checks, backends_are_asked_for_what_the_case_is) {
-    write(false, dtype::f64);
+    write(false, dtype::fp64);
     for (const dtype t : all_types) {
         (void)run(t);
         EXPECT_EQ(asked.type, t);
@@ -234,7 +234,7 @@ TEST_F(checks, backends_are_asked_for_what_the_case_is) {
         EXPECT_EQ(asked.in.dout.data, rounded(in.dout, t).data);
     }
     (void)run();
-    EXPECT_EQ(asked.type, dtype::f64);
+    EXPECT_EQ(asked.type, dtype::fp64);
     EXPECT_EQ(asked.memory, layout::bhsd);
     (void)run({}, "cuda"); // has no backward pass
     EXPECT_FALSE(asked.backward);
@@ -252,7 +252,7 @@ TEST_F(checks, backends_are_asked_for_what_the_case_is) {
 
 /// The log-sum-exp of sums that are cut off may be further off, if the backend says that they are.
 TEST_F(checks, takes_the_sums_from_the_backend) {
-    write(false, dtype::f64);
+    write(false, dtype::fp64);
     for (tensor<double>* x : {&in.q, &in.k, &in.v}) *x = rounded(*x, dtype::bf16);
     const auto f = test::plain_forward<double>(problem, in);
     const auto rounds = bound_forward(problem, in, dtype::bf16, dtype::bf16);
@@ -267,7 +267,7 @@ TEST_F(checks, takes_the_sums_from_the_backend) {
 
 /// The worst of several wrong tensors speaks.
 TEST_F(checks, names_the_worst) {
-    write(false, dtype::f32);
+    write(false, dtype::fp32);
     answers.out(0, 0, 0, 1) += 1.0;
     answers.dk(0, 0, 4, 2) += 900.0;
     answers.dv(0, 0, 1, 1) += 1.0;
@@ -275,7 +275,7 @@ TEST_F(checks, names_the_worst) {
 }
 
 TEST_F(checks, what_a_backend_throws_is_told) {
-    write(false, dtype::f64);
+    write(false, dtype::fp64);
     const auto says = [&](run_function f) { return run_case(folder.path(), {f, "cpu", {}}); };
     const report refused = says([](const attention_case&, const attention_inputs&, dtype, layout, bool) -> results {
         throw unsupported("no such thing");

@@ -19,7 +19,7 @@ expectation read_float64_case(const std::filesystem::path& folder) {
     const auto description = nlohmann::json::parse(file);
     const auto q = description.value("inputs", nlohmann::json::object()).value("Q", std::string("Q.npy"));
     e.type = type_of_case(folder, description, npy::read(folder / q).type);
-    if (e.type != dtype::f64) e.tolerance = tolerance_of(e.type); // its answers are rounded too
+    if (e.type != dtype::fp64) e.tolerance = tolerance_of(e.type); // its answers are rounded too
     e.backward = v.has_backward;
     e.stored.out = std::move(v.out);
     e.stored.lse = std::move(v.lse);

@@ -31,7 +31,7 @@ struct arguments {
 
 std::optional<pantile::conformance::dtype> parse_dtype(const std::string& name) {
     using pantile::conformance::dtype;
-    for (const dtype t : {dtype::f64, dtype::f32, dtype::f16, dtype::bf16}) {
+    for (const dtype t : {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16}) {
         if (name == pantile::test::name(t)) return t;
     }
     return std::nullopt;

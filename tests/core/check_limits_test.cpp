@@ -10,14 +10,14 @@
 #include <pantile/core/check.hpp>
 #include <pantile/error.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 /// A made-up address: the checks read nothing.
 argument array(std::uintptr_t address, index_t count, index_t stride = 1, index_t element_bytes = 1) {
     argument a;
     a.name = "a";
-    a.data = reinterpret_cast<const void*>(address); // NOLINT(performance-no-int-to-ptr)
+    a.data = reinterpret_cast<void*>(address); // NOLINT(performance-no-int-to-ptr)
     a.rank = 1;
     a.extent[0] = count;
     a.stride[0] = stride;
@@ -167,22 +167,22 @@ TEST(memory_limits, key_lengths_and_workspace_are_held_against_all) {
     };
     const std::string own = ": an output needs memory of its own";
     const std::string work = ": work memory must hold nothing else";
-    EXPECT_EQ(text({lengths_at(2096), 2, nullptr, 0}), "pantile: out overlaps options.key_lengths" + own);
-    EXPECT_EQ(text({lengths_at(1992), 2, nullptr, 0}), "pantile: out overlaps options.key_lengths" + own);
-    EXPECT_EQ(text({lengths_at(1984), 2, nullptr, 0}), "");
-    EXPECT_EQ(text({lengths_at(2100), 2, nullptr, 0}), "");
-    EXPECT_EQ(text({lengths_at(3000), 2, nullptr, 0}), ""); // both are read
-    EXPECT_EQ(text({nullptr, 0, at(2099), 9}), "pantile: options.workspace overlaps out" + work);
-    EXPECT_EQ(text({nullptr, 0, at(2100), 9}), "");
-    EXPECT_EQ(text({nullptr, 0, at(1991), 9}), "");
-    EXPECT_EQ(text({nullptr, 0, at(1992), 9}), "pantile: options.workspace overlaps out" + work);
-    EXPECT_EQ(text({nullptr, 0, at(3099), 9}), "pantile: options.workspace overlaps q" + work);
-    EXPECT_EQ(text({nullptr, 0, at(3100), 9}), "");
-    EXPECT_EQ(text({lengths_at(4000), 2, at(4015), 9}),
+    EXPECT_EQ(text({{lengths_at(2096)}, 2, nullptr, 0}), "pantile: out overlaps options.key_lengths" + own);
+    EXPECT_EQ(text({{lengths_at(1992)}, 2, nullptr, 0}), "pantile: out overlaps options.key_lengths" + own);
+    EXPECT_EQ(text({{lengths_at(1984)}, 2, nullptr, 0}), "");
+    EXPECT_EQ(text({{lengths_at(2100)}, 2, nullptr, 0}), "");
+    EXPECT_EQ(text({{lengths_at(3000)}, 2, nullptr, 0}), ""); // both are read
+    EXPECT_EQ(text({{}, 0, at(2099), 9}), "pantile: options.workspace overlaps out" + work);
+    EXPECT_EQ(text({{}, 0, at(2100), 9}), "");
+    EXPECT_EQ(text({{}, 0, at(1991), 9}), "");
+    EXPECT_EQ(text({{}, 0, at(1992), 9}), "pantile: options.workspace overlaps out" + work);
+    EXPECT_EQ(text({{}, 0, at(3099), 9}), "pantile: options.workspace overlaps q" + work);
+    EXPECT_EQ(text({{}, 0, at(3100), 9}), "");
+    EXPECT_EQ(text({{lengths_at(4000)}, 2, at(4015), 9}),
               "pantile: options.workspace overlaps options.key_lengths" + work);
-    EXPECT_EQ(text({lengths_at(4000), 2, at(4016), 9}), "");
-    EXPECT_EQ(text({lengths_at(4000), 2, at(3991), 9}), "");
+    EXPECT_EQ(text({{lengths_at(4000)}, 2, at(4016), 9}), "");
+    EXPECT_EQ(text({{lengths_at(4000)}, 2, at(3991), 9}), "");
 }
 
 } // namespace
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -11,7 +11,7 @@
 
 #include <support/generators.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 /// A tensor somewhere in a buffer: small extents, any strides.
@@ -111,4 +111,4 @@ TEST(memory_checks, accept_every_output_layout_of_the_tests) {
 }
 
 } // namespace
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

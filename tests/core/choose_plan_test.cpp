@@ -6,7 +6,7 @@
 
 #include <support/generators.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 problem any_problem() {
@@ -126,4 +126,4 @@ RC_GTEST_PROP(choose_plan, fills_a_scratchpad, ()) {
 }
 
 } // namespace
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -7,7 +7,7 @@
 
 #include <pantile/float16.hpp>
 
-namespace pantile {
+namespace pantile::inline v0 {
 namespace {
 
 /// The value of a binary format with this many fraction bits and this exponent bias, by its definition.
@@ -107,4 +107,4 @@ static_assert(static_cast<float>(float16(0x1p-24F)) == 0x1p-24F);
 static_assert(sizeof(float16) == 2 && sizeof(bfloat16) == 2);
 
 } // namespace
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -8,7 +8,7 @@
 
 #include <support/generators.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 constexpr double slopes[] = {0.5, 0.0625};
@@ -66,4 +66,4 @@ static_assert(scaled<float>{0.5F}.value(3.0F, {}) == 1.5F && scaled<float>{0.5F}
 static_assert(unit_weight{}({}) == 1);
 
 } // namespace
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

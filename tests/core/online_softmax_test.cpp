@@ -12,7 +12,7 @@
 
 #include <support/generators.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 using softmax = online_softmax<scalar_ops<double>>;
@@ -208,4 +208,4 @@ TEST(online_softmax, rows_without_keys_stay_clean) {
 }
 
 } // namespace
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -9,7 +9,7 @@
 
 #include <support/generators.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 // Usable where the compiler computes.
@@ -87,4 +87,4 @@ TEST(scale, may_leave_q_alone) {
 }
 
 } // namespace
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -12,7 +12,7 @@
 
 #include <support/generators.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 // ------------------------------------------------------------------------------------------- at compile time, by hand
@@ -370,19 +370,19 @@ TEST(problem, places_rows_against_keys) {
     p.kv_heads = 2;
     const index_t lengths[] = {10, 4, 0};
     EXPECT_EQ(p.sequence_of(0).offset, 7);
-    p.key_lengths = lengths;
+    p.key_lengths = {lengths};
     EXPECT_EQ(p.sequence_of(1).offset, 1);
     EXPECT_EQ(p.sequence_of(2).offset, -3);
     EXPECT_EQ(p.sequence_of(1).k_len, 4);
     const index_t out_of_range[] = {11, -1}; // as a GPU may find them
-    p.key_lengths = out_of_range;
+    p.key_lengths = {out_of_range};
     EXPECT_EQ(p.sequence_of(0).k_len, 10);
     EXPECT_EQ(p.sequence_of(1).k_len, 0);
-    p.key_lengths = lengths;
-    p.align = alignment::top_left;
+    p.key_lengths = {lengths};
+    p.mask.align = alignment::top_left;
     EXPECT_EQ(p.sequence_of(1).offset, 0);
-    p.align = alignment::explicit_offset;
-    p.offset = 5;
+    p.mask.align = alignment::explicit_offset;
+    p.mask.offset = 5;
     EXPECT_EQ(p.sequence_of(2).offset, 5);
     EXPECT_EQ(p.group(), 3);
     EXPECT_EQ(p.kv_head(1), 0);
@@ -414,4 +414,4 @@ TEST(schedule, serves_lengths_beyond_2_to_the_31) {
 }
 
 } // namespace
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -7,7 +7,7 @@
 
 #include <support/generators.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 namespace {
 
 struct any_problem {
@@ -27,10 +27,10 @@ any_problem make_problem() {
     a.p.k_len = pick(0, 60);
     a.p.head_dim = pick(1, 9);
     a.p.value_dim = pick(0, 9);
-    if (chance(60)) a.p.left = pick(-2, 40);
-    if (chance(70)) a.p.right = chance(50) ? 0 : pick(-2, 40);
-    a.p.align = *rc::gen::element(alignment::bottom_right, alignment::top_left, alignment::explicit_offset);
-    a.p.offset = pick(-70, 70);
+    if (chance(60)) a.p.mask.left = pick(-2, 40);
+    if (chance(70)) a.p.mask.right = chance(50) ? 0 : pick(-2, 40);
+    a.p.mask.align = *rc::gen::element(alignment::bottom_right, alignment::top_left, alignment::explicit_offset);
+    a.p.mask.offset = pick(-70, 70);
     if (chance(30)) {
         for (index_t b = 0; b < a.p.batch; ++b) a.lengths.push_back(pick(0, a.p.k_len));
     }
@@ -88,7 +88,7 @@ struct backward_counter {
 
 RC_GTEST_PROP(traffic, forward_closed_form_counts_the_walk, ()) {
     any_problem a = make_problem();
-    if (!a.lengths.empty()) a.p.key_lengths = a.lengths.data();
+    if (!a.lengths.empty()) a.p.key_lengths = {a.lengths.data()};
     forward_counter counter{a.p, {}};
     for (index_t b = 0; b < a.p.batch; ++b) {
         const schedule s(a.p, a.p.sequence_of(b), a.plan);
@@ -101,7 +101,7 @@ RC_GTEST_PROP(traffic, forward_closed_form_counts_the_walk, ()) {
 
 RC_GTEST_PROP(traffic, backward_closed_form_counts_the_walk, ()) {
     any_problem a = make_problem();
-    if (!a.lengths.empty()) a.p.key_lengths = a.lengths.data();
+    if (!a.lengths.empty()) a.p.key_lengths = {a.lengths.data()};
     backward_counter counter{a.p, {}};
     for (index_t b = 0; b < a.p.batch; ++b) {
         const schedule s(a.p, a.p.sequence_of(b), a.plan);
@@ -120,7 +120,7 @@ RC_GTEST_PROP(traffic, backward_closed_form_counts_the_walk, ()) {
 
 RC_GTEST_PROP(traffic, visible_pairs_are_counted_one_by_one, ()) {
     any_problem a = make_problem();
-    if (!a.lengths.empty()) a.p.key_lengths = a.lengths.data();
+    if (!a.lengths.empty()) a.p.key_lengths = {a.lengths.data()};
     index_t pairs = 0;
     for (index_t b = 0; b < a.p.batch; ++b) {
         const sequence s = a.p.sequence_of(b);
@@ -151,4 +151,4 @@ TEST(traffic, agrees_with_the_formulas_on_paper) {
 }
 
 } // namespace
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

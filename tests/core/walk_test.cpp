@@ -39,7 +39,7 @@ cut any_cut() {
 
 RC_GTEST_PROP(walks, give_attention_whatever_the_cut, ()) {
     const attention_case c = *any_case_with_features({.batch = 2, .kv_heads = 2, .group = 2, .length = 40, .dim = 9});
-    const attention_inputs in = make_inputs(c, dtype::f64, data_kind::normal, *rc::gen::arbitrary<std::uint32_t>());
+    const attention_inputs in = make_inputs(c, dtype::fp64, data_kind::normal, *rc::gen::arbitrary<std::uint32_t>());
     const cut how = any_cut();
     RC_LOG() << "tiles " << how.row_tile << " x " << how.key_tile << ", page " << how.page << ", splits " << how.splits;
     const plain_result r = attention_by_walks(c, in, how);

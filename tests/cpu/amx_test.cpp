@@ -71,11 +71,10 @@ result forward(const attention_case& c, const attention_inputs& in, const call& 
     o.threads = how.threads;
     const core::problem p = core::check_inputs(core::describe("q", q.view()), core::describe("k", k.view()),
                                                core::describe("v", v.view()), core::describe(o));
-    const cpu::prepared ready =
-        cpu::prepare(p, cpu::refer(q.view()), cpu::refer(k.view()), cpu::refer(v.view()), o, kernels_on(how.on));
+    const cpu::prepared ready = cpu::prepare(p, q.view(), k.view(), v.view(), o, kernels_on(how.on));
     cpu::output to;
-    to.out = cpu::refer(out.view());
-    to.lse = cpu::refer(lse.rows());
+    to.out = out.view();
+    to.lse = lse.rows();
     cpu::run(ready, to, {});
     return {out.values(), lse.values(), out.gaps_are_untouched() && lse.gaps_are_untouched()};
 }

@@ -10,7 +10,7 @@
 
 #include "isa_choice.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 namespace {
 
 using testing::HasSubstr;
@@ -168,4 +168,4 @@ TEST(isa_choice, every_bit_of_the_processor_counts) {
 }
 
 } // namespace
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

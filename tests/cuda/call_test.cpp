@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 template <class T>
@@ -24,15 +24,15 @@ struct views {
     device_view<const T> k = on_device(bshd<const T>(at<const T>(0x200000), 2, 20, 2, 64));
     device_view<const T> v = on_device(bhsd<const T>(at<const T>(0x300000), 2, 2, 20, 64));
     device_view<T> out = on_device(bhsd(at<T>(0x400000), 2, 4, 10, 64));
-    device_row_view<computed<T>> lse = on_device(bhs(at<computed<T>>(0x500000), 2, 4, 10));
+    device_row_view<detail::computed<T>> lse = on_device(bhs(at<detail::computed<T>>(0x500000), 2, 4, 10));
 
     [[nodiscard]] forward_arguments arguments(const device_options& o = {}) const {
         const core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
-        return checked_arguments(inputs, element_of<T>, o);
+        return checked_arguments(inputs, o);
     }
     [[nodiscard]] call_facts facts(const device_options& o = {}, cuda_kernel forced = cuda_kernel::automatic) const {
         const core::argument inputs[3] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
-        return facts_of(inputs, element_of<T>, o, forced);
+        return facts_of(inputs, o, forced);
     }
     [[nodiscard]] forward_arguments with_out(out_kind kind, bool rows = true) const {
         forward_arguments a = arguments();
@@ -53,7 +53,7 @@ TEST(cuda_call, arguments_are_the_tensors_and_the_problem) {
     device_options o;
     o.mask = window(5, 3).at_offset(-7);
     o.scale = 0.375;
-    o.key_lengths = lengths;
+    o.key_lengths = &lengths[0];
     const views<float> t;
     const forward_arguments a = t.arguments(o);
     EXPECT_EQ(a.q, t.q.data);
@@ -70,14 +70,14 @@ TEST(cuda_call, arguments_are_the_tensors_and_the_problem) {
     EXPECT_EQ(a.shape.k_len, 20);
     EXPECT_EQ(a.shape.head_dim, 64);
     EXPECT_EQ(a.shape.value_dim, 64);
-    EXPECT_EQ(a.shape.left, 5);
-    EXPECT_EQ(a.shape.right, 3);
-    EXPECT_EQ(a.shape.align, alignment::explicit_offset);
-    EXPECT_EQ(a.shape.offset, -7);
-    EXPECT_EQ(a.shape.key_lengths, lengths); // device memory: passed on, not read
+    EXPECT_EQ(a.shape.mask.left, 5);
+    EXPECT_EQ(a.shape.mask.right, 3);
+    EXPECT_EQ(a.shape.mask.align, alignment::explicit_offset);
+    EXPECT_EQ(a.shape.mask.offset, -7);
+    EXPECT_EQ(a.shape.key_lengths.data(), lengths); // device memory: passed on, not read
     EXPECT_EQ(a.shape.scale, 0.375);
     EXPECT_EQ(t.arguments().shape.scale, 0.125); // 1 / sqrt(64)
-    EXPECT_EQ(t.arguments().shape.key_lengths, nullptr);
+    EXPECT_FALSE(t.arguments().shape.key_lengths.given());
 }
 
 /// 16-bit kernels have Q multiplied as it is; the others multiply it by a part of the scale. Together they are the scale.
@@ -100,10 +100,10 @@ TEST(cuda_call, facts_are_of_all_three_inputs) {
     const device_options plain;
     device_options o;
     o.key_splits = 5;
-    EXPECT_EQ(views<float16>().facts().type, element::float16);
-    EXPECT_EQ(views<bfloat16>().facts().type, element::bfloat16);
-    EXPECT_EQ(views<float>().facts().type, element::float32);
-    EXPECT_EQ(views<double>().facts().type, element::float64);
+    EXPECT_EQ(views<float16>().facts().type, dtype::fp16);
+    EXPECT_EQ(views<bfloat16>().facts().type, dtype::bf16);
+    EXPECT_EQ(views<float>().facts().type, dtype::fp32);
+    EXPECT_EQ(views<double>().facts().type, dtype::fp64);
     EXPECT_EQ(views<float>().facts(o).key_splits, 5);
     EXPECT_EQ(views<float>().facts().key_splits, 0);
     EXPECT_EQ(views<float>().facts(plain, cuda_kernel::ffma).forced, cuda_kernel::ffma);
@@ -243,4 +243,4 @@ TEST(cuda_call, kernels_have_names) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

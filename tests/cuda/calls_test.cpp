@@ -11,7 +11,7 @@ namespace {
 /// How many of `count` calls on the same inputs give other bits than the first. Each result is poisoned first.
 template <class T>
 int calls_that_differ(const attention_case& c, const gpu_call& call, int count) {
-    const auto in = make_inputs(c, std::is_same_v<T, double> ? dtype::f64 : dtype::bf16, data_kind::normal, 29);
+    const auto in = make_inputs(c, std::is_same_v<T, double> ? dtype::fp64 : dtype::bf16, data_kind::normal, 29);
     stored<T> q(in.q, layout::bshd);
     stored<T> k(in.k, layout::bshd);
     stored<T> v(in.v, layout::bshd);
@@ -47,18 +47,18 @@ TEST(forward_races, a_thousand_calls_give_the_same_bits) {
                              {dtype::bf16, cuda_kernel::portable, 520, 0},
                              {dtype::bf16, cuda_kernel::decode, 2, 7},
                              {dtype::bf16, cuda_kernel::decode, 20, 7}, // more rows than fit one tile of 16
-                             {dtype::f32, cuda_kernel::sm90, 520, 0},
-                             {dtype::f32, cuda_kernel::portable, 150, 0},
-                             {dtype::f64, cuda_kernel::sm90, 520, 0},
-                             {dtype::f64, cuda_kernel::portable, 150, 3}}) {
+                             {dtype::fp32, cuda_kernel::sm90, 520, 0},
+                             {dtype::fp32, cuda_kernel::portable, 150, 0},
+                             {dtype::fp64, cuda_kernel::sm90, 520, 0},
+                             {dtype::fp64, cuda_kernel::portable, 150, 3}}) {
         if (s.kernel == cuda_kernel::sm90 && compute_capability() != 90) continue;
         const attention_case c = case_of(s.q_len, 700, 128, true);
         gpu_call call;
         call.kernel = s.kernel;
         call.key_splits = s.key_splits;
-        EXPECT_EQ(s.type == dtype::f64   ? calls_that_differ<double>(c, call, 1000)
-                  : s.type == dtype::f32 ? calls_that_differ<float>(c, call, 1000)
-                                         : calls_that_differ<bfloat16>(c, call, 1000),
+        EXPECT_EQ(s.type == dtype::fp64   ? calls_that_differ<double>(c, call, 1000)
+                  : s.type == dtype::fp32 ? calls_that_differ<float>(c, call, 1000)
+                                          : calls_that_differ<bfloat16>(c, call, 1000),
                   0)
             << name(s.type) << ' ' << s.q_len;
     }
@@ -76,7 +76,7 @@ TEST(forward_streams, two_threads_on_their_own_streams) {
     const on_gpu<bfloat16> q(bits[0]);
     const on_gpu<bfloat16> k(bits[1]);
     const on_gpu<bfloat16> v(bits[2]);
-    const gpu_result expected = forward_on_gpu(c, in, dtype::bf16, dtype::f32, {});
+    const gpu_result expected = forward_on_gpu(c, in, dtype::bf16, dtype::fp32, {});
     const auto work = [&] {
         cudaStream_t stream{};
         ASSERT_EQ(cudaSuccess, cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
@@ -165,7 +165,7 @@ TEST(forward_offsets, beyond_two_to_the_31_elements) {
 /// The host splits the scale; whichever way the caller has it round, the bits are the same.
 TEST(calls, rounding_of_the_caller_changes_nothing) {
     PANTILE_NEEDS_DEVICE(80);
-    for (const dtype t : {dtype::f32, dtype::f64, dtype::bf16}) {
+    for (const dtype t : {dtype::fp32, dtype::fp64, dtype::bf16}) {
         attention_case c = case_of(70, 130, 64, true);
         c.scale = 0.1234567890123;
         const attention_inputs in = make_inputs(c, t, data_kind::normal, 3);

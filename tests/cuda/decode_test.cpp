@@ -45,14 +45,14 @@ TEST(decode, every_head_dim_and_number_of_rows) {
             attention_case c = few_rows(group, q_len, 333, dim, true);
             if (dim == 128) c.value_dim = 64;
             if (dim == 72) c.scale = -c.scale;
-            for (const dtype out : {dtype::f16, dtype::f32}) {
-                const auto in = make_inputs(c, dtype::f16, data_kind::normal, 43);
-                if (out == dtype::f16) {
-                    EXPECT_EQ(judge(c, in, dtype::f16, out, decode_in(3)), "") << dim << ' ' << group << ' ' << q_len;
+            for (const dtype out : {dtype::fp16, dtype::fp32}) {
+                const auto in = make_inputs(c, dtype::fp16, data_kind::normal, 43);
+                if (out == dtype::fp16) {
+                    EXPECT_EQ(judge(c, in, dtype::fp16, out, decode_in(3)), "") << dim << ' ' << group << ' ' << q_len;
                 } else { // the same O, not yet rounded
-                    const gpu_result wide = forward_on_gpu(c, in, dtype::f16, dtype::f32, decode_in(3));
-                    const gpu_result narrow = forward_on_gpu(c, in, dtype::f16, dtype::f16, decode_in(3));
-                    EXPECT_EQ(rounded(wide.out, dtype::f16).data, narrow.out.data);
+                    const gpu_result wide = forward_on_gpu(c, in, dtype::fp16, dtype::fp32, decode_in(3));
+                    const gpu_result narrow = forward_on_gpu(c, in, dtype::fp16, dtype::fp16, decode_in(3));
+                    EXPECT_EQ(rounded(wide.out, dtype::fp16).data, narrow.out.data);
                     EXPECT_EQ(wide.lse.data, narrow.lse.data);
                 }
             }
@@ -73,7 +73,7 @@ void any_mask_in_any_layout() {
     gpu_call call = decode_in(below(50));
     call.inputs = *rc::gen::elementOf(device_inputs);
     call.outputs = *rc::gen::elementOf(device_outputs);
-    const dtype t = *rc::gen::element(dtype::f16, dtype::bf16);
+    const dtype t = *rc::gen::element(dtype::fp16, dtype::bf16);
     const auto in = make_inputs(c, t, data_kind::normal, static_cast<std::uint64_t>(below(1 << 20)));
     const std::string fault = judge(c, in, t, t, call);
     if (!fault.empty()) RC_FAIL(fault);

@@ -39,7 +39,7 @@ std::ostream& operator<<(std::ostream& os, const setting& s) { return os << name
 /// Every kernel, and each way of its results out of the block. decode: 2 rows are kernel_decode.cuh's in 16 bits, 20 rows are not.
 std::vector<setting> settings() {
     std::vector<setting> all;
-    for (const dtype t : {dtype::f32, dtype::f64, dtype::bf16, dtype::f16}) {
+    for (const dtype t : {dtype::fp32, dtype::fp64, dtype::bf16, dtype::fp16}) {
         all.push_back({t, cuda_kernel::portable, 150});
         all.push_back({t, cuda_kernel::portable, 150, 3});
         all.push_back({t, cuda_kernel::sm90, 150});
@@ -47,7 +47,7 @@ std::vector<setting> settings() {
             all.push_back({t, cuda_kernel::decode, 2, splits});
             all.push_back({t, cuda_kernel::decode, 20, splits});
         }
-        if (t == dtype::f32) all.push_back({t, cuda_kernel::ffma, 150});
+        if (t == dtype::fp32) all.push_back({t, cuda_kernel::ffma, 150});
     }
     return all;
 }
@@ -80,7 +80,7 @@ struct keyed_problem {
 };
 
 double roundoff(dtype t) {
-    return t == dtype::f64 ? 0x1p-53 : t == dtype::f32 ? 0x1p-24 : t == dtype::f16 ? 0x1p-11 : 0x1p-8;
+    return t == dtype::fp64 ? 0x1p-53 : t == dtype::fp32 ? 0x1p-24 : t == dtype::fp16 ? 0x1p-11 : 0x1p-8;
 }
 
 bool same(double actual, double expected, double tolerance) {
@@ -95,7 +95,7 @@ void expect_softmax(const gpu_result& result, const keyed_problem& p, dtype t,
                     const std::function<double(index_t)>& logit) {
     const attention_case& c = p.c;
     const double u_out = 16.0 * roundoff(t);
-    const double u_lse = 16.0 * (t == dtype::f64 ? 0x1p-53 : 0x1p-24);
+    const double u_lse = 16.0 * (t == dtype::fp64 ? 0x1p-53 : 0x1p-24);
     int faults = 0;
     for (index_t b = 0; b < c.batch; ++b) {
         for (index_t h = 0; h < c.q_heads; ++h) {
@@ -164,10 +164,10 @@ class edges : public testing::TestWithParam<setting> {
         for (const anchor align : {anchor::bottom_right, anchor::top_left}) {
             SCOPED_TRACE("merged, head dim " + std::to_string(p.c.head_dim));
             halves.c.align = align;
-            expect_softmax(is(dtype::f64)   ? merged_on_gpu<double>(halves.c, halves.in, call(), cut)
-                           : is(dtype::f32) ? merged_on_gpu<float>(halves.c, halves.in, call(), cut)
-                           : is(dtype::f16) ? merged_on_gpu<float16>(halves.c, halves.in, call(), cut)
-                                            : merged_on_gpu<bfloat16>(halves.c, halves.in, call(), cut),
+            expect_softmax(is(dtype::fp64)   ? merged_on_gpu<double>(halves.c, halves.in, call(), cut)
+                           : is(dtype::fp32) ? merged_on_gpu<float>(halves.c, halves.in, call(), cut)
+                           : is(dtype::fp16) ? merged_on_gpu<float16>(halves.c, halves.in, call(), cut)
+                                             : merged_on_gpu<bfloat16>(halves.c, halves.in, call(), cut),
                            halves, type(), logit);
         }
     }
@@ -180,21 +180,24 @@ INSTANTIATE_TEST_SUITE_P(of, edges, testing::ValuesIn(settings()),
 
 // Products of q and k that the type does not hold (those of 16-bit types: that fp32 does), and logits of 16.
 TEST_P(edges, the_scale_makes_scores_finite) {
-    const double size = is(dtype::f64) ? 1e155 : is(dtype::f32) ? 1e20 : is(dtype::bf16) ? 0x1p60 : 0x1p15;
-    const double scale = is(dtype::f64) ? 1e-310 : is(dtype::f32) ? 1e-40 : is(dtype::bf16) ? 0x1p-120 : 0x1p-30;
+    const double size = is(dtype::fp64) ? 1e155 : is(dtype::fp32) ? 1e20 : is(dtype::bf16) ? 0x1p60 : 0x1p15;
+    const double scale = is(dtype::fp64) ? 1e-310 : is(dtype::fp32) ? 1e-40 : is(dtype::bf16) ? 0x1p-120 : 0x1p-30;
     for (const double sign : {1.0, -1.0}) {
         keyed_problem p(GetParam(), 16, scale);
         p.set(
             size, [&](index_t) { return sign * size; }, 16);
-        const double stored = is(dtype::f32) ? static_cast<double>(static_cast<float>(size)) : size;
+        const double stored = is(dtype::fp32) ? static_cast<double>(static_cast<float>(size)) : size;
         expect(p, [&](index_t) { return sign * 16.0 * (stored * scale) * stored; });
     }
 }
 
 // Scales that no factor of q alone can hold, and of both signs. Two logits, both of which count.
 TEST_P(edges, a_scale_is_split) {
-    const double size = is(dtype::f64) ? 0x1p538 : is(dtype::f32) ? 0x1p126 : is(dtype::bf16) ? 0x1p60 : 0x1p15;
-    const double scale = is(dtype::f64) ? 0x1p-1074 : is(dtype::f32) ? 0x1p-250 : is(dtype::bf16) ? 0x1p-118 : 0x1p-28;
+    const double size = is(dtype::fp64) ? 0x1p538 : is(dtype::fp32) ? 0x1p126 : is(dtype::bf16) ? 0x1p60 : 0x1p15;
+    const double scale = is(dtype::fp64)   ? 0x1p-1074
+                         : is(dtype::fp32) ? 0x1p-250
+                         : is(dtype::bf16) ? 0x1p-118
+                                           : 0x1p-28;
     for (const double sign : {1.0, -1.0}) {
         for (const index_t dim : dims()) {
             keyed_problem p(GetParam(), dim, sign * scale);
@@ -224,8 +227,8 @@ TEST_P(edges, scales_that_vanish_leave_uniform_weights) {
 // Scores of minus infinity are not hidden ones: rows that see nothing else are NaN, and beside any other score they weigh 0,
 // also in splits and parts that see nothing else. Rows without keys stay 0.
 TEST_P(edges, overflow_to_minus_infinity_is_not_hidden) {
-    const double size = is(dtype::f64) ? 0x1p600 : is(dtype::f16) ? 0x1p15 : 0x1p100;
-    const double scale = is(dtype::f16) ? 0x1p100 : 1.0;
+    const double size = is(dtype::fp64) ? 0x1p600 : is(dtype::fp16) ? 0x1p15 : 0x1p100;
+    const double scale = is(dtype::fp16) ? 0x1p100 : 1.0;
     for (const index_t dim : dims()) {
         keyed_problem p(GetParam(), dim, scale);
         const auto overflows = [](index_t j) { return j < 40; };
@@ -237,7 +240,7 @@ TEST_P(edges, overflow_to_minus_infinity_is_not_hidden) {
 // The same where the scores are finite and the scale makes them overflow; the last keys, so that splits end with them.
 TEST_P(edges, overflow_by_the_scale_is_not_hidden) {
     for (const index_t dim : dims()) {
-        keyed_problem p(GetParam(), dim, is(dtype::f64) ? 1e308 : 1e38);
+        keyed_problem p(GetParam(), dim, is(dtype::fp64) ? 1e308 : 1e38);
         const auto overflows = [](index_t j) { return j < 40 || j >= 120; };
         p.set(1.0, [&](index_t j) { return overflows(j) ? -5.0 : 0.0; });
         expect(p, [&](index_t j) { return overflows(j) ? -infinity : 0.0; });
@@ -247,8 +250,8 @@ TEST_P(edges, overflow_by_the_scale_is_not_hidden) {
 }
 
 TEST_P(edges, overflow_to_infinity_shows_in_the_rows_that_see_it) {
-    const double size = is(dtype::f64) ? 0x1p600 : is(dtype::f16) ? 0x1p15 : 0x1p100;
-    const double scale = is(dtype::f16) ? 0x1p100 : 1.0;
+    const double size = is(dtype::fp64) ? 0x1p600 : is(dtype::fp16) ? 0x1p15 : 0x1p100;
+    const double scale = is(dtype::fp16) ? 0x1p100 : 1.0;
     for (const index_t dim : dims()) {
         keyed_problem p(GetParam(), dim, scale);
         p.set(size, [&](index_t j) { return j == 70 ? size : 0.0; });
@@ -261,10 +264,10 @@ TEST_P(edges, overflow_to_infinity_shows_in_the_rows_that_see_it) {
 // Equal logits weigh the same whatever their size, and smaller ones nothing.
 TEST_P(edges, logits_of_any_finite_size) {
     std::vector<double> sizes = {1e4, 1e6};
-    if (is(dtype::f16)) sizes.insert(sizes.end(), {0x1p26});
+    if (is(dtype::fp16)) sizes.insert(sizes.end(), {0x1p26});
     if (is(dtype::bf16)) sizes.insert(sizes.end(), {1e8, 0x1p30});
-    if (is(dtype::f32) || is(dtype::f64)) sizes.insert(sizes.end(), {1e8, 1e9, 3e9, 1e12, 1e20, 1e30, 1e37});
-    if (is(dtype::f64)) sizes.insert(sizes.end(), {1e100, 1e300});
+    if (is(dtype::fp32) || is(dtype::fp64)) sizes.insert(sizes.end(), {1e8, 1e9, 3e9, 1e12, 1e20, 1e30, 1e37});
+    if (is(dtype::fp64)) sizes.insert(sizes.end(), {1e100, 1e300});
     for (const double size : sizes) {
         for (const double sign : {1.0, -1.0}) {
             for (const index_t dim : {16, 128, 256}) {
@@ -274,8 +277,8 @@ TEST_P(edges, logits_of_any_finite_size) {
                 by_scale.set(1.0, [&](index_t j) { return small(j) ? 0.5 : 1.0; });
                 const auto logit = [&](index_t j) { return sign * size * (small(j) ? 0.5 : 1.0); };
                 expect(by_scale, logit);
-                if (is(dtype::f16) || is(dtype::bf16)) continue; // they do not hold the size
-                const double key = is(dtype::f32) ? static_cast<double>(static_cast<float>(size)) : size;
+                if (is(dtype::fp16) || is(dtype::bf16)) continue; // they do not hold the size
+                const double key = is(dtype::fp32) ? static_cast<double>(static_cast<float>(size)) : size;
                 keyed_problem by_key(GetParam(), dim, sign);
                 by_key.set(1.0, [&](index_t j) { return key * (small(j) ? 0.5 : 1.0); });
                 expect(by_key, [&](index_t j) { return sign * key * (small(j) ? 0.5 : 1.0); });
@@ -286,7 +289,7 @@ TEST_P(edges, logits_of_any_finite_size) {
 
 // Each key's logit beats all before it, and the last visible one takes all.
 TEST_P(edges, large_logits_that_grow) {
-    const double size = is(dtype::f16) ? 0x1p26 : is(dtype::bf16) ? 0x1p30 : is(dtype::f32) ? 1e30 : 1e300;
+    const double size = is(dtype::fp16) ? 0x1p26 : is(dtype::bf16) ? 0x1p30 : is(dtype::fp32) ? 1e30 : 1e300;
     for (const index_t dim : {64, 256}) {
         keyed_problem p(GetParam(), dim, size);
         p.set(1.0, [](index_t j) { return static_cast<double>(j + 1) / 256.0; });

@@ -6,7 +6,7 @@
 
 #include <sstream>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 kernel kernel_of(cuda_kernel kind, int dim, int value_dim) {
@@ -29,7 +29,7 @@ core::problem small_problem() {
     p.k_len = 8;
     p.head_dim = 2;
     p.value_dim = 3;
-    p.right = 0;
+    p.mask.right = 0;
     return p;
 }
 
@@ -47,7 +47,7 @@ TEST(cuda_explained, a_call_by_hand) {
     t.v.reads = 8 * 14 * 3;
     t.out.writes = 8 * 4 * 3;
     t.lse.writes = 8 * 4;
-    for (const element type : {element::float16, element::bfloat16, element::float32, element::float64}) {
+    for (const dtype type : {dtype::fp16, dtype::bf16, dtype::fp32, dtype::fp64}) {
         const device_explanation e = explained(small_problem(), plan, type);
         EXPECT_EQ(e.kernel, "sm90, head dim up to 64");
         EXPECT_EQ(e.tiles.row_tile, 2);
@@ -60,7 +60,7 @@ TEST(cuda_explained, a_call_by_hand) {
         EXPECT_EQ(e.workspace_bytes, 256);
         EXPECT_EQ(e.traffic, t);
         EXPECT_EQ(e.read_bytes, bytes_of(type) * (64 + 224 + 336));
-        EXPECT_EQ(e.write_bytes, bytes_of(type) * 96 + computed_bytes(type) * 32);
+        EXPECT_EQ(e.write_bytes, bytes_of(type) * 96 + bytes_of(computed_in(type)) * 32);
         EXPECT_EQ(e.flops, 8 * 26 * 10.0);
     }
 }
@@ -79,13 +79,13 @@ TEST(cuda_explained, packed_heads_share_keys_and_splits_write_parts) {
     t.v.reads = 4 * 14 * 3;
     t.out.writes = 8 * 4 * 3;
     t.lse.writes = 8 * 4;
-    for (const element type : {element::bfloat16, element::float64}) {
+    for (const dtype type : {dtype::bf16, dtype::fp64}) {
         const device_explanation e = explained(small_problem(), plan, type);
         EXPECT_EQ(e.kernel, "decode, head dim up to 192, value dim up to 128");
         EXPECT_EQ(e.heads_packed, 2);
         EXPECT_EQ(e.traffic, t);
         EXPECT_EQ(e.read_bytes, bytes_of(type) * (64 + 112 + 168) + 1000);
-        EXPECT_EQ(e.write_bytes, bytes_of(type) * 96 + computed_bytes(type) * 32 + 1000);
+        EXPECT_EQ(e.write_bytes, bytes_of(type) * 96 + bytes_of(computed_in(type)) * 32 + 1000);
         EXPECT_EQ(e.flops, 8 * 26 * 10.0);
     }
 }
@@ -97,10 +97,10 @@ TEST(cuda_explained, key_lengths_are_not_looked_at) {
     plan.chosen = &k;
     plan.tiles = {2, 3, 1};
     core::problem p = small_problem();
-    const device_explanation full = explained(p, plan, element::float32);
-    p.key_lengths = reinterpret_cast<const index_t*>(std::uintptr_t{8}); // NOLINT(performance-no-int-to-ptr)
-    EXPECT_EQ(explained(p, plan, element::float32).traffic, full.traffic);
-    EXPECT_EQ(explained(p, plan, element::float32).flops, full.flops);
+    const device_explanation full = explained(p, plan, dtype::fp32);
+    p.key_lengths = {reinterpret_cast<const index_t*>(std::uintptr_t{8})}; // NOLINT(performance-no-int-to-ptr)
+    EXPECT_EQ(explained(p, plan, dtype::fp32).traffic, full.traffic);
+    EXPECT_EQ(explained(p, plan, dtype::fp32).flops, full.flops);
 }
 
 TEST(cuda_explained, in_words) {
@@ -130,4 +130,4 @@ TEST(cuda_explained, in_words) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

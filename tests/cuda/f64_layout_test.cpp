@@ -10,7 +10,7 @@
 #include <set>
 #include <vector>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 std::vector<double> table_of_exp2() {
@@ -163,4 +163,4 @@ TEST(f64_layout, the_two_products_chain) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

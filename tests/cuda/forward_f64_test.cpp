@@ -18,7 +18,7 @@ gpu_call on(cuda_kernel kernel) {
     return call;
 }
 std::string judged(const attention_case& c, const attention_inputs& in, const gpu_call& call) {
-    return judge(c, in, dtype::f64, dtype::f64, call);
+    return judge(c, in, dtype::fp64, dtype::fp64, call);
 }
 
 TEST(f64_on_hopper, lengths_around_the_tile_edges) {
@@ -27,7 +27,7 @@ TEST(f64_on_hopper, lengths_around_the_tile_edges) {
         for (const index_t length : {1, 17, 33, 64, 65, 130, 200}) {
             for (const bool causal : {false, true}) {
                 const attention_case c = case_of(length, length, dim, causal);
-                EXPECT_EQ(judged(c, make_inputs(c, dtype::f64, data_kind::normal, 7), on(cuda_kernel::sm90)), "")
+                EXPECT_EQ(judged(c, make_inputs(c, dtype::fp64, data_kind::normal, 7), on(cuda_kernel::sm90)), "")
                     << "dim " << dim << " length " << length << " causal " << causal;
             }
         }
@@ -38,9 +38,9 @@ TEST(f64_on_hopper, every_padded_head_dim) {
     PANTILE_NEEDS_DEVICE(90);
     for (const index_t dim : {2, 8, 40, 64, 66, 96, 128, 136, 192, 256}) {
         attention_case c = case_of(70, 130, dim, true);
-        EXPECT_EQ(judged(c, make_inputs(c, dtype::f64, data_kind::normal, 3), on(cuda_kernel::sm90)), "") << dim;
+        EXPECT_EQ(judged(c, make_inputs(c, dtype::fp64, data_kind::normal, 3), on(cuda_kernel::sm90)), "") << dim;
         c.value_dim = 72; // of its own
-        EXPECT_EQ(judged(c, make_inputs(c, dtype::f64, data_kind::uniform, 4), on(cuda_kernel::sm90)), "") << dim;
+        EXPECT_EQ(judged(c, make_inputs(c, dtype::fp64, data_kind::uniform, 4), on(cuda_kernel::sm90)), "") << dim;
     }
 }
 
@@ -49,7 +49,7 @@ TEST(f64_on_hopper, numbers_that_break_careless_kernels) {
     for (const index_t dim : {64, 256}) {
         for (const data_kind kind : data_kinds) {
             const attention_case c = case_of(40, 150, dim, true);
-            EXPECT_EQ(judged(c, make_inputs(c, dtype::f64, kind, 5), on(cuda_kernel::sm90)), "")
+            EXPECT_EQ(judged(c, make_inputs(c, dtype::fp64, kind, 5), on(cuda_kernel::sm90)), "")
                 << dim << ' ' << name(kind);
         }
     }
@@ -72,7 +72,7 @@ TEST(f64_on_hopper, any_problem) {
         call.inputs = *rc::gen::element(layout::bhsd, layout::bshd);
         call.outputs = *rc::gen::elementOf(device_outputs);
         const auto in =
-            make_inputs(c, dtype::f64, *any_data_kind(), static_cast<std::uint64_t>(*rc::gen::inRange(0, 1 << 20)));
+            make_inputs(c, dtype::fp64, *any_data_kind(), static_cast<std::uint64_t>(*rc::gen::inRange(0, 1 << 20)));
         const std::string fault = judged(c, in, call);
         if (!fault.empty()) RC_FAIL(fault);
     }));
@@ -80,14 +80,14 @@ TEST(f64_on_hopper, any_problem) {
 
 TEST(f64_on_hopper, visible_nan_shows) {
     PANTILE_NEEDS_DEVICE(90);
-    expect_visible_nan_shows(dtype::f64, on(cuda_kernel::sm90));
+    expect_visible_nan_shows(dtype::fp64, on(cuda_kernel::sm90));
 }
 
 // The ring of tiles wraps many times, and its order of refills depends on which warp is late.
 TEST(f64_on_hopper, same_bits_every_time) {
     PANTILE_NEEDS_DEVICE(90);
     for (const index_t dim : {64, 96, 128, 192, 256}) {
-        expect_same_bits(case_of(140, 700, dim, true), dtype::f64, dtype::f64, on(cuda_kernel::sm90), 30);
+        expect_same_bits(case_of(140, 700, dim, true), dtype::fp64, dtype::fp64, on(cuda_kernel::sm90), 30);
     }
 }
 
@@ -99,8 +99,8 @@ TEST(f64_on_hopper, what_lies_beyond_the_visible_keys_never_matters) {
         c.key_lengths = {37, 260};
         constexpr index_t left = 21;
         c.left = left;
-        auto in = make_inputs(c, dtype::f64, data_kind::normal, 13);
-        const gpu_result clean = forward_on_gpu(c, in, dtype::f64, dtype::f64, on(cuda_kernel::sm90));
+        auto in = make_inputs(c, dtype::fp64, data_kind::normal, 13);
+        const gpu_result clean = forward_on_gpu(c, in, dtype::fp64, dtype::fp64, on(cuda_kernel::sm90));
         for (index_t b = 0; b < c.batch; ++b) {
             const index_t end = c.key_lengths[static_cast<std::size_t>(b)];
             const index_t begin = core::max(end - c.q_len - left, 0);
@@ -114,7 +114,7 @@ TEST(f64_on_hopper, what_lies_beyond_the_visible_keys_never_matters) {
                 }
             }
         }
-        const gpu_result poisoned = forward_on_gpu(c, in, dtype::f64, dtype::f64, on(cuda_kernel::sm90));
+        const gpu_result poisoned = forward_on_gpu(c, in, dtype::fp64, dtype::fp64, on(cuda_kernel::sm90));
         EXPECT_EQ(poisoned.out.data, clean.out.data) << dim;
         EXPECT_EQ(poisoned.lse.data, clean.lse.data) << dim;
     }
@@ -129,7 +129,7 @@ TEST_P(f64_references, follow_maxima_that_wander) {
     PANTILE_NEEDS_DEVICE(GetParam() == cuda_kernel::sm90 ? 90 : 80);
     for (const double step : {0.1, 1.0, 5.0, 40.0, 900.0, 3000.0}) {
         const attention_case c = case_of(40, 330, 64, false);
-        auto in = make_inputs(c, dtype::f64, data_kind::normal, 31);
+        auto in = make_inputs(c, dtype::fp64, data_kind::normal, 31);
         // Logit of key j: step · (a triangle wave of j, of its own period in each head), on top of noise.
         for (index_t b = 0; b < c.batch; ++b) {
             for (index_t h = 0; h < c.q_heads; ++h) {
@@ -153,7 +153,7 @@ TEST_P(f64_references, have_any_size) {
     PANTILE_NEEDS_DEVICE(GetParam() == cuda_kernel::sm90 ? 90 : 80);
     for (const int size : {10, 19, 21, 35}) {
         const attention_case c = case_of(70, 150, 64, true);
-        auto in = make_inputs(c, dtype::f64, data_kind::normal, 37);
+        auto in = make_inputs(c, dtype::fp64, data_kind::normal, 37);
         for (double& x : in.q.data) x = std::ldexp(x, size);
         for (double& x : in.k.data) x = std::ldexp(x, size);
         EXPECT_EQ(judged(c, in, on(GetParam())), "") << size;

@@ -43,7 +43,7 @@ TEST_P(forward_kernels, every_padded_head_dim_in_both_types) {
     PANTILE_NEEDS_DEVICE(needed());
     gpu_call call;
     call.kernel = GetParam();
-    for (const dtype t : {dtype::f16, dtype::bf16}) {
+    for (const dtype t : {dtype::fp16, dtype::bf16}) {
         for (const index_t dim : {8, 40, 64, 72, 96, 128, 136, 192, 200, 256}) {
             for (const bool causal : {false, true}) {
                 const attention_case c = case_of(130, 201, dim, causal);
@@ -59,10 +59,10 @@ TEST_P(forward_kernels, wide_output_rounds_to_the_narrow_one) {
     PANTILE_NEEDS_DEVICE(needed());
     gpu_call call;
     call.kernel = GetParam();
-    for (const dtype t : {dtype::f16, dtype::bf16}) {
+    for (const dtype t : {dtype::fp16, dtype::bf16}) {
         const attention_case c = case_of(130, 201, 72, true);
         const auto in = make_inputs(c, t, data_kind::normal, 3);
-        const gpu_result wide = forward_on_gpu(c, in, t, dtype::f32, call);
+        const gpu_result wide = forward_on_gpu(c, in, t, dtype::fp32, call);
         const gpu_result narrow = forward_on_gpu(c, in, t, t, call);
         EXPECT_EQ(rounded(wide.out, t).data, narrow.out.data);
         EXPECT_EQ(wide.lse.data, narrow.lse.data);
@@ -73,7 +73,7 @@ TEST_P(forward_kernels, numbers_that_break_careless_kernels) {
     PANTILE_NEEDS_DEVICE(needed());
     gpu_call call;
     call.kernel = GetParam();
-    for (const dtype t : {dtype::f16, dtype::bf16}) {
+    for (const dtype t : {dtype::fp16, dtype::bf16}) {
         for (const data_kind kind : data_kinds) {
             const attention_case c = case_of(150, 300, 64, true);
             EXPECT_EQ(judge(c, make_inputs(c, t, kind, 5), t, t, call), "") << name(t) << ' ' << name(kind);
@@ -104,7 +104,7 @@ TEST_P(forward_kernels, any_problem_in_any_layout) {
             call.key_splits = *rc::gen::inRange<index_t>(0, 5);
             call.shift = *rc::gen::element<index_t>(0, 0, 1, 8);
         }
-        const dtype t = *rc::gen::element(dtype::f16, dtype::bf16);
+        const dtype t = *rc::gen::element(dtype::fp16, dtype::bf16);
         const auto in = make_inputs(c, t, *any_data_kind(), static_cast<std::uint64_t>(*rc::gen::inRange(0, 1 << 20)));
         const std::string fault = judge(c, in, t, t, call);
         if (!fault.empty()) RC_FAIL(fault);
@@ -115,7 +115,7 @@ TEST_P(forward_kernels, same_bits_every_time) {
     PANTILE_NEEDS_DEVICE(needed());
     gpu_call call;
     call.kernel = GetParam();
-    expect_same_bits(case_of(700, 900, 128, true), dtype::bf16, dtype::f32, call, 50);
+    expect_same_bits(case_of(700, 900, 128, true), dtype::bf16, dtype::fp32, call, 50);
 }
 
 // A cache beyond its key length, or keys beyond the mask, may hold anything.
@@ -153,7 +153,7 @@ TEST_P(forward_kernels, visible_nan_shows) {
     PANTILE_NEEDS_DEVICE(needed());
     gpu_call call;
     call.kernel = GetParam();
-    expect_visible_nan_shows(dtype::f16, call);
+    expect_visible_nan_shows(dtype::fp16, call);
 }
 
 // Row tiles one after the other in one block: each begins while the one before it ends, so lengths from one key tile to a
@@ -180,8 +180,8 @@ TEST(forward_decode, one_row_over_long_keys) {
         for (const index_t q_len : {1, 3}) {
             attention_case c = case_of(q_len, 5000, 128, true);
             c.q_heads = c.kv_heads * group;
-            const auto in = make_inputs(c, dtype::f16, data_kind::normal, 23);
-            EXPECT_EQ(judge(c, in, dtype::f16, dtype::f16, {}), "") << "group " << group << " rows " << q_len;
+            const auto in = make_inputs(c, dtype::fp16, data_kind::normal, 23);
+            EXPECT_EQ(judge(c, in, dtype::fp16, dtype::fp16, {}), "") << "group " << group << " rows " << q_len;
         }
     }
 }

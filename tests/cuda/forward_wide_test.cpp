@@ -25,9 +25,9 @@ class wide_kernels : public testing::TestWithParam<wide_kernel> {
 };
 INSTANTIATE_TEST_SUITE_P(
     each, wide_kernels,
-    testing::Values(wide_kernel{dtype::f32, cuda_kernel::portable}, wide_kernel{dtype::f32, cuda_kernel::decode},
-                    wide_kernel{dtype::f32, cuda_kernel::ffma}, wide_kernel{dtype::f32, cuda_kernel::sm90},
-                    wide_kernel{dtype::f64, cuda_kernel::portable}, wide_kernel{dtype::f64, cuda_kernel::decode}),
+    testing::Values(wide_kernel{dtype::fp32, cuda_kernel::portable}, wide_kernel{dtype::fp32, cuda_kernel::decode},
+                    wide_kernel{dtype::fp32, cuda_kernel::ffma}, wide_kernel{dtype::fp32, cuda_kernel::sm90},
+                    wide_kernel{dtype::fp64, cuda_kernel::portable}, wide_kernel{dtype::fp64, cuda_kernel::decode}),
     [](const auto& info) {
         return std::string(name(info.param.type)) + (info.param.kernel == cuda_kernel::portable ? "_portable"
                                                      : info.param.kernel == cuda_kernel::decode ? "_decode"
@@ -140,8 +140,8 @@ TEST_P(wide_kernels, partial_results_merge_to_the_whole) {
         attention_case c = case_of(130, 201, dim, true);
         if (dim == 192) c.value_dim = 128;
         const auto in = make_inputs(c, GetParam().type, data_kind::normal, 29);
-        const gpu_result r = GetParam().type == dtype::f64 ? merged_on_gpu<double>(c, in, call(), 77)
-                                                           : merged_on_gpu<float>(c, in, call(), 77);
+        const gpu_result r = GetParam().type == dtype::fp64 ? merged_on_gpu<double>(c, in, call(), 77)
+                                                            : merged_on_gpu<float>(c, in, call(), 77);
         const verdict good =
             within(r.out, r.lse, bound_forward(c, in, GetParam().type, GetParam().type, p_rounding::none));
         EXPECT_TRUE(good) << good.text << " dim " << dim;
@@ -183,12 +183,12 @@ TEST(partial_on_gpu, halves_merge_to_the_whole) {
         call.kernel = *rc::gen::element(cuda_kernel::automatic, cuda_kernel::portable, cuda_kernel::decode);
         call.key_splits = *rc::gen::inRange<index_t>(0, 4);
         const index_t cut = *rc::gen::inRange<index_t>(0, c.k_len + 1);
-        const dtype t = *rc::gen::element(dtype::f64, dtype::f32, dtype::f16, dtype::bf16);
+        const dtype t = *rc::gen::element(dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16);
         const auto in = make_inputs(c, t, data_kind::normal, static_cast<std::uint64_t>(cut));
-        const gpu_result r = t == dtype::f64   ? merged_on_gpu<double>(c, in, call, cut)
-                             : t == dtype::f32 ? merged_on_gpu<float>(c, in, call, cut)
-                             : t == dtype::f16 ? merged_on_gpu<float16>(c, in, call, cut)
-                                               : merged_on_gpu<bfloat16>(c, in, call, cut);
+        const gpu_result r = t == dtype::fp64   ? merged_on_gpu<double>(c, in, call, cut)
+                             : t == dtype::fp32 ? merged_on_gpu<float>(c, in, call, cut)
+                             : t == dtype::fp16 ? merged_on_gpu<float16>(c, in, call, cut)
+                                                : merged_on_gpu<bfloat16>(c, in, call, cut);
         // A 16-bit call's parts are fp32: they are judged as its 16-bit output would be.
         const forward_bounds bounds = bound_forward(c, in, t, t, rounding_of(t), sums_of(t));
         const verdict good = within(r.out, r.lse, bounds);

@@ -6,21 +6,21 @@
 namespace pantile::test {
 
 p_rounding rounding_of(dtype t) {
-    return t == dtype::f16 ? p_rounding::to_float16 : t == dtype::bf16 ? p_rounding::to_bfloat16 : p_rounding::none;
+    return t == dtype::fp16 ? p_rounding::to_float16 : t == dtype::bf16 ? p_rounding::to_bfloat16 : p_rounding::none;
 }
 
-score_sums sums_of(dtype t) { return t == dtype::f16 || t == dtype::bf16 ? score_sums::cut_off : score_sums::rounded; }
+score_sums sums_of(dtype t) { return t == dtype::fp16 || t == dtype::bf16 ? score_sums::cut_off : score_sums::rounded; }
 
 gpu_result forward_on_gpu(const attention_case& c, const attention_inputs& in, dtype t, dtype out,
                           const gpu_call& call) {
-    if (t == dtype::f64) return forward_on_gpu<double, double>(c, in, call);
-    if (t == dtype::f32) return forward_on_gpu<float, float>(c, in, call);
-    if (t == dtype::f16) {
-        return out == dtype::f32 ? forward_on_gpu<float16, float>(c, in, call)
-                                 : forward_on_gpu<float16, float16>(c, in, call);
+    if (t == dtype::fp64) return forward_on_gpu<double, double>(c, in, call);
+    if (t == dtype::fp32) return forward_on_gpu<float, float>(c, in, call);
+    if (t == dtype::fp16) {
+        return out == dtype::fp32 ? forward_on_gpu<float16, float>(c, in, call)
+                                  : forward_on_gpu<float16, float16>(c, in, call);
     }
-    return out == dtype::f32 ? forward_on_gpu<bfloat16, float>(c, in, call)
-                             : forward_on_gpu<bfloat16, bfloat16>(c, in, call);
+    return out == dtype::fp32 ? forward_on_gpu<bfloat16, float>(c, in, call)
+                              : forward_on_gpu<bfloat16, bfloat16>(c, in, call);
 }
 
 std::string judge(const attention_case& c, const attention_inputs& in, dtype t, dtype out, const gpu_call& call) {

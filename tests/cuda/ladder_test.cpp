@@ -9,14 +9,14 @@
 #include <string>
 #include <tuple>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 constexpr device_facts h100{90, 132, 227 * 1024};
 constexpr device_facts a100{80, 108, 163 * 1024};
 /// Ten multiprocessors: waves that can be counted by hand.
 constexpr device_facts ten{90, 10, 227 * 1024};
-constexpr element types[] = {element::float16, element::bfloat16, element::float32, element::float64};
+constexpr dtype types[] = {dtype::fp16, dtype::bf16, dtype::fp32, dtype::fp64};
 
 core::problem square(index_t length, index_t dim, index_t heads = 16) {
     core::problem p;
@@ -34,7 +34,7 @@ core::problem decode(index_t keys, index_t heads, index_t dim = 128) {
     return p;
 }
 
-call_facts aligned(element type = element::bfloat16, cuda_kernel forced = cuda_kernel::automatic) {
+call_facts aligned(dtype type = dtype::bf16, cuda_kernel forced = cuda_kernel::automatic) {
     call_facts call;
     call.type = type;
     call.vectors = true;
@@ -57,16 +57,16 @@ std::string refusal(const core::problem& p, const call_facts& call, const device
 
 /// The padded dims that each kind of kernel is compiled for, each once.
 TEST(ladder, every_table_is_in_the_catalogue) {
-    using entry = std::tuple<cuda_kernel, element, int, int, int>; // and the rows of a tile
+    using entry = std::tuple<cuda_kernel, dtype, int, int, int>; // and the rows of a tile
     std::multiset<entry> found;
     for (const auto& table : kernel_tables()) {
         for (const kernel& k : table) found.insert({k.kind, k.type, k.dim, k.value_dim, k.rows});
     }
     std::multiset<entry> expected;
-    const auto add = [&](cuda_kernel kind, element type, std::initializer_list<std::pair<int, int>> dims_and_rows) {
+    const auto add = [&](cuda_kernel kind, dtype type, std::initializer_list<std::pair<int, int>> dims_and_rows) {
         for (const auto& [dim, rows] : dims_and_rows) expected.insert({kind, type, dim, dim, rows});
     };
-    for (const element t : {element::float16, element::bfloat16}) {
+    for (const dtype t : {dtype::fp16, dtype::bf16}) {
         add(cuda_kernel::portable, t, {{64, 128}, {96, 128}, {128, 128}, {192, 64}, {256, 64}});
         add(cuda_kernel::decode, t, {{64, 64}, {96, 64}, {128, 64}, {192, 64}, {256, 64}});
         for (int twice = 0; twice < 2; ++twice) add(cuda_kernel::decode, t, {{64, 16}, {128, 16}, {256, 16}});
@@ -74,14 +74,14 @@ TEST(ladder, every_table_is_in_the_catalogue) {
         expected.insert({cuda_kernel::sm90, t, 192, 128, 128});
     }
     for (const auto kind : {cuda_kernel::portable, cuda_kernel::decode, cuda_kernel::ffma}) {
-        add(kind, element::float32, {{64, 64}, {96, 64}, {128, 64}, {192, 64}, {256, 64}});
+        add(kind, dtype::fp32, {{64, 64}, {96, 64}, {128, 64}, {192, 64}, {256, 64}});
     }
-    add(cuda_kernel::sm90, element::float32, {{64, 192}, {96, 128}, {128, 128}, {192, 128}, {256, 128}});
-    expected.insert({cuda_kernel::sm90, element::float32, 192, 128, 128});
-    add(cuda_kernel::portable, element::float64,
+    add(cuda_kernel::sm90, dtype::fp32, {{64, 192}, {96, 128}, {128, 128}, {192, 128}, {256, 128}});
+    expected.insert({cuda_kernel::sm90, dtype::fp32, 192, 128, 128});
+    add(cuda_kernel::portable, dtype::fp64,
         {{64, 64}, {96, 64}, {128, 64}, {128, 32}, {192, 64}, {256, 64}, {256, 32}});
-    add(cuda_kernel::decode, element::float64, {{64, 64}, {96, 64}, {128, 32}, {192, 64}, {256, 32}});
-    add(cuda_kernel::sm90, element::float64, {{64, 64}, {96, 64}, {128, 128}, {192, 64}, {256, 64}});
+    add(cuda_kernel::decode, dtype::fp64, {{64, 64}, {96, 64}, {128, 32}, {192, 64}, {256, 32}});
+    add(cuda_kernel::sm90, dtype::fp64, {{64, 64}, {96, 64}, {128, 128}, {192, 64}, {256, 64}});
     EXPECT_EQ(found, expected);
 }
 
@@ -89,7 +89,7 @@ TEST(ladder, every_table_is_in_the_catalogue) {
 TEST(ladder, takes_the_smallest_padded_dims) {
     constexpr std::pair<index_t, int> dims[] = {{1, 64},    {64, 64},   {65, 96},   {96, 96},   {97, 128},
                                                 {128, 128}, {129, 192}, {192, 192}, {193, 256}, {256, 256}};
-    for (const element type : types) {
+    for (const dtype type : types) {
         for (const auto& [dim, padded] : dims) {
             const call_facts portable = aligned(type, cuda_kernel::portable);
             core::problem p = square(1024, dim);
@@ -135,7 +135,7 @@ TEST(ladder, what_the_room_does_not_serve) {
 
 TEST(ladder, why_sm90_cannot_serve) {
     const std::string begin = "unsupported: pantile: the sm90 kernel cannot serve this call: ";
-    for (const element type : types) {
+    for (const dtype type : types) {
         const call_facts forced = aligned(type, cuda_kernel::sm90);
         const core::problem p = square(1024, 128);
         EXPECT_EQ(choose(p, forced, h100).chosen->kind, cuda_kernel::sm90);
@@ -147,7 +147,7 @@ TEST(ladder, why_sm90_cannot_serve) {
         crooked.vectors = false;
         call_facts repeats = forced;
         repeats.repeats = true;
-        if (type == element::float32) { // comes without the copy engine
+        if (type == dtype::fp32) { // comes without the copy engine
             EXPECT_EQ(choose(p, crooked, h100).chosen->kind, cuda_kernel::sm90);
             EXPECT_EQ(choose(p, repeats, h100).chosen->kind, cuda_kernel::sm90);
         } else {
@@ -186,9 +186,9 @@ TEST(ladder, why_sm90_cannot_serve) {
 }
 
 TEST(ladder, ffma_is_for_fp32_and_only_if_asked_for) {
-    for (const element type : types) {
+    for (const dtype type : types) {
         const call_facts forced = aligned(type, cuda_kernel::ffma);
-        if (type == element::float32) {
+        if (type == dtype::fp32) {
             EXPECT_EQ(choose(square(1024, 128), forced, h100).chosen->kind, cuda_kernel::ffma);
         } else {
             EXPECT_EQ(refusal(square(1024, 128), forced, h100),
@@ -201,9 +201,9 @@ TEST(ladder, ffma_is_for_fp32_and_only_if_asked_for) {
 TEST(ladder, row_tiles_and_splits_have_limits) {
     // 8 row tiles of 128 rows each.
     core::problem p = square(1024, 64, (index_t{1} << 28) - 1);
-    EXPECT_EQ(refusal(p, aligned(element::bfloat16, cuda_kernel::portable), a100), "");
+    EXPECT_EQ(refusal(p, aligned(dtype::bf16, cuda_kernel::portable), a100), "");
     p.q_heads = p.kv_heads = index_t{1} << 28;
-    EXPECT_EQ(refusal(p, aligned(element::bfloat16, cuda_kernel::portable), a100),
+    EXPECT_EQ(refusal(p, aligned(dtype::bf16, cuda_kernel::portable), a100),
               "unsupported: pantile: the call has 2147483648 row tiles; the CUDA machine serves up to 2^31 - 1");
     call_facts split = aligned();
     split.key_splits = 65535;
@@ -234,14 +234,14 @@ TEST(ladder, splits_fill_the_multiprocessors) {
     // At most 128: 1 block on 132 multiprocessors.
     EXPECT_EQ(choose(decode(1 << 20, 1), aligned(), {90, 1000, 227 * 1024}).tiles.key_splits, 122);
     // Of kernels that hold two blocks a multiprocessor, twice as many.
-    EXPECT_EQ(choose(decode(1 << 20, 4), aligned(element::float32), ten).tiles.key_splits, 5);
-    EXPECT_EQ(choose(decode(1 << 20, 8), aligned(element::float32), ten).tiles.key_splits, 5);
-    EXPECT_EQ(choose(decode(1 << 20, 1), aligned(element::float32), ten).tiles.key_splits, 19);
+    EXPECT_EQ(choose(decode(1 << 20, 4), aligned(dtype::fp32), ten).tiles.key_splits, 5);
+    EXPECT_EQ(choose(decode(1 << 20, 8), aligned(dtype::fp32), ten).tiles.key_splits, 5);
+    EXPECT_EQ(choose(decode(1 << 20, 1), aligned(dtype::fp32), ten).tiles.key_splits, 19);
 }
 
 TEST(ladder, few_rows_are_those_of_a_tile_on_512_keys) {
-    for (const element type : types) {
-        const index_t rows = type == element::float64 ? 32 : 64;
+    for (const dtype type : types) {
+        const index_t rows = type == dtype::fp64 ? 32 : 64;
         const auto kind = [&](index_t q_len, index_t keys, index_t group = 1) {
             core::problem p = decode(keys, 4);
             p.q_len = q_len;
@@ -282,7 +282,7 @@ TEST(ladder, packs_the_heads_of_a_group) {
         core::problem p = decode(512, 2);
         p.q_len = q_len;
         p.q_heads = 2 * group;
-        return choose(p, aligned(element::float32, cuda_kernel::decode), a100);
+        return choose(p, aligned(dtype::fp32, cuda_kernel::decode), a100);
     };
     EXPECT_EQ(plan(5, 1).heads_packed, 5);
     EXPECT_EQ(plan(5, 1).tiles.row_tile, 60); // of 64
@@ -291,7 +291,7 @@ TEST(ladder, packs_the_heads_of_a_group) {
     EXPECT_EQ(plan(64, 1).heads_packed, 64);
     EXPECT_EQ(plan(65, 1).heads_packed, 1);
     EXPECT_EQ(plan(65, 1).blocks / plan(65, 1).tiles.key_splits, 130);
-    EXPECT_EQ(choose(square(1024, 64), aligned(element::bfloat16, cuda_kernel::portable), a100).heads_packed, 1);
+    EXPECT_EQ(choose(square(1024, 64), aligned(dtype::bf16, cuda_kernel::portable), a100).heads_packed, 1);
 }
 
 // ------------------------------------------------------------------------------------------------------ work memory
@@ -302,7 +302,7 @@ TEST(ladder, work_memory_by_hand) {
     p.value_dim = 72;
     p.q_heads = 6;
     p.q_len = 5;
-    for (const element type : types) {
+    for (const dtype type : types) {
         call_facts call = aligned(type, cuda_kernel::decode);
         call.key_splits = 1;
         EXPECT_EQ(choose(p, call, a100).workspace_bytes, 0);
@@ -311,7 +311,7 @@ TEST(ladder, work_memory_by_hand) {
         if (plan.chosen->merges_splits) { // 6 words in 256 bytes, then 10 rows of 72 and {max, sum} for each split
             EXPECT_EQ(plan.workspace_bytes, 256 + 6 * 7 * 10 * (72 + 2) * 4);
         } else { // 60 rows
-            EXPECT_EQ(plan.workspace_bytes, 7 * 60 * (72 + 2) * (type == element::float64 ? 8 : 4));
+            EXPECT_EQ(plan.workspace_bytes, 7 * 60 * (72 + 2) * (type == dtype::fp64 ? 8 : 4));
         }
         EXPECT_EQ(plan.blocks, 6 * 7);
     }
@@ -321,7 +321,7 @@ TEST(ladder, work_memory_by_hand) {
 TEST(ladder, counts_row_tiles_where_they_differ) {
     core::problem p = square(1280, 128, 1); // 10 row tiles
     EXPECT_FALSE(choose(p, aligned(), ten).counts_items);
-    p.right = 0;
+    p.mask.right = 0;
     EXPECT_FALSE(choose(p, aligned(), ten).counts_items);
     p.q_len = p.k_len = 1281;
     EXPECT_TRUE(choose(p, aligned(), ten).counts_items);
@@ -329,17 +329,17 @@ TEST(ladder, counts_row_tiles_where_they_differ) {
     EXPECT_EQ(choose(p, aligned(), ten).blocks, 10);
     EXPECT_EQ(choose(p, aligned(), h100).blocks, 11);
     EXPECT_EQ(choose(p, aligned(), h100).workspace_bytes, 0);
-    p.right = unbounded;
+    p.mask.right = unbounded;
     EXPECT_FALSE(choose(p, aligned(), ten).counts_items);
     EXPECT_EQ(choose(p, aligned(), ten).workspace_bytes, 0);
     // A side that reaches over all keys hides nothing.
-    p.left = p.right = p.k_len;
+    p.mask.left = p.mask.right = p.k_len;
     EXPECT_FALSE(choose(p, aligned(), ten).counts_items);
-    p.left = p.k_len - 1;
+    p.mask.left = p.k_len - 1;
     EXPECT_TRUE(choose(p, aligned(), ten).counts_items);
     // fp64 launches a block a row tile.
-    p.right = 0;
-    const forward_plan wide = choose(p, aligned(element::float64), ten);
+    p.mask.right = 0;
+    const forward_plan wide = choose(p, aligned(dtype::fp64), ten);
     EXPECT_EQ(wide.chosen->kind, cuda_kernel::sm90);
     EXPECT_EQ(wide.blocks, 11);
     EXPECT_FALSE(wide.counts_items);
@@ -351,7 +351,7 @@ TEST(ladder, counts_row_tiles_where_they_differ) {
 TEST(ladder, tails_by_hand) {
     core::problem p = square(1280, 128, 100); // 10 row tiles a head
     EXPECT_EQ(choose(p, aligned(), ten).tail, 1);
-    p.right = 0;
+    p.mask.right = 0;
     EXPECT_EQ(choose(p, aligned(), ten).tail, 3); // 3 row tiles for each of ten blocks
     p.q_len = p.k_len = 1024;                     // 8 row tiles: one for each
     EXPECT_EQ(choose(p, aligned(), ten).tail, 2);
@@ -361,17 +361,17 @@ TEST(ladder, tails_by_hand) {
     EXPECT_EQ(choose(p, aligned(), ten).tail, 3); // as many as there are
     // Portable: two blocks a multiprocessor, and three row tiles for each.
     p = square(1280, 128, 100);
-    p.right = 0;
-    EXPECT_EQ(choose(p, aligned(element::bfloat16, cuda_kernel::portable), ten).tail, 6);
+    p.mask.right = 0;
+    EXPECT_EQ(choose(p, aligned(dtype::bf16, cuda_kernel::portable), ten).tail, 6);
     p.q_heads = p.kv_heads = 0;
-    EXPECT_EQ(choose(p, aligned(element::bfloat16, cuda_kernel::portable), ten).tail, 1);
+    EXPECT_EQ(choose(p, aligned(dtype::bf16, cuda_kernel::portable), ten).tail, 1);
 }
 
 /// Small row tiles up to 256 rows, under a mask up to 1024.
 TEST(ladder, row_tiles_are_small_where_rows_are_short) {
     const auto rows = [](index_t length, bool causal) {
         core::problem p = square(length, 64);
-        if (causal) p.right = 0;
+        if (causal) p.mask.right = 0;
         return choose(p, aligned(), h100).tiles.row_tile;
     };
     EXPECT_EQ(rows(256, false), 128);
@@ -381,4 +381,4 @@ TEST(ladder, row_tiles_are_small_where_rows_are_short) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -15,7 +15,7 @@
 #include <set>
 #include <vector>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 template <int rows>
@@ -253,4 +253,4 @@ RC_GTEST_PROP(order, persistent_blocks_run_what_single_blocks_run, ()) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 constexpr device_facts h100{90, 132, 227 * 1024};
@@ -21,7 +21,7 @@ core::problem square(index_t length, index_t dim, index_t heads = 16) {
     return p;
 }
 
-call_facts aligned(element type = element::bfloat16) {
+call_facts aligned(dtype type = dtype::bf16) {
     call_facts call;
     call.type = type;
     call.vectors = true;
@@ -39,7 +39,7 @@ TEST(plan, every_kernel_fits_the_largest_device) {
 }
 
 TEST(plan, what_is_chosen_fits_the_shared_memory_of_the_device) {
-    for (const element type : {element::float16, element::bfloat16}) {
+    for (const dtype type : {dtype::fp16, dtype::bf16}) {
         for (const index_t dim : {64, 96, 128, 192, 256}) {
             for (const auto kind : {cuda_kernel::automatic, cuda_kernel::portable, cuda_kernel::decode}) {
                 call_facts call = aligned(type);
@@ -48,7 +48,7 @@ TEST(plan, what_is_chosen_fits_the_shared_memory_of_the_device) {
             }
         }
     }
-    for (const element type : {element::float32, element::float64}) {
+    for (const dtype type : {dtype::fp32, dtype::fp64}) {
         for (const index_t dim : {64, 96, 128, 192, 256}) {
             EXPECT_LE(choose(square(1024, dim), aligned(type), a100).chosen->shared_bytes, a100.shared_bytes) << dim;
         }
@@ -79,7 +79,7 @@ TEST(plan, short_rows_take_small_tiles) {
     EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 128);
     p = square(512, 64);
     EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 192);
-    p.right = 0;
+    p.mask.right = 0;
     EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 128);
     p.q_len = p.k_len = 8192;
     EXPECT_EQ(choose(p, aligned(), h100).tiles.row_tile, 192);
@@ -88,7 +88,7 @@ TEST(plan, short_rows_take_small_tiles) {
 TEST(plan, short_row_tiles_end_in_a_short_tail) {
     core::problem p = square(512, 256, 256);
     EXPECT_EQ(choose(p, aligned(), h100).tail, 1); // without a mask no order helps
-    p.right = 0;
+    p.mask.right = 0;
     EXPECT_EQ(choose(p, aligned(), h100).tail, 33); // 132 row tiles, 4 of a head: one for each block
     p.q_len = p.k_len = 8192;
     EXPECT_EQ(choose(p, aligned(), h100).tail, 7); // three for each block
@@ -128,7 +128,7 @@ TEST(plan, up_to_16_rows_get_the_kernel_that_merges_its_splits) {
 }
 
 TEST(plan, wide_types_have_kernels_of_their_own) {
-    for (const element type : {element::float32, element::float64}) {
+    for (const dtype type : {dtype::fp32, dtype::fp64}) {
         const forward_plan plan = choose(square(1024, 128), aligned(type), a100);
         EXPECT_EQ(plan.chosen->kind, cuda_kernel::portable);
         EXPECT_EQ(plan.chosen->type, type);
@@ -137,21 +137,22 @@ TEST(plan, wide_types_have_kernels_of_their_own) {
         }
         call_facts split = aligned(type);
         split.key_splits = 2;
-        EXPECT_EQ(choose(square(64, 128), split, h100).workspace_bytes, 2 * 16 * 64 * (128 + 2) * computed_bytes(type));
+        EXPECT_EQ(choose(square(64, 128), split, h100).workspace_bytes,
+                  2 * 16 * 64 * (128 + 2) * bytes_of(computed_in(type)));
     }
-    call_facts exact = aligned(element::float32);
+    call_facts exact = aligned(dtype::fp32);
     exact.forced = cuda_kernel::ffma;
     EXPECT_EQ(choose(square(1024, 128), exact, h100).chosen->kind, cuda_kernel::ffma);
-    exact.type = element::float64;
+    exact.type = dtype::fp64;
     EXPECT_THROW((void)choose(square(1024, 128), exact, h100), unsupported);
-    call_facts crooked = aligned(element::float64); // fp64 comes through the copy engine, fp32 need not
+    call_facts crooked = aligned(dtype::fp64); // fp64 comes through the copy engine, fp32 need not
     crooked.vectors = false;
     EXPECT_EQ(choose(square(1024, 128), crooked, h100).chosen->kind, cuda_kernel::portable);
 }
 
 TEST(plan, a_smaller_value_dim_has_a_tile_of_its_own) {
     core::problem p = square(4096, 192);
-    for (const element type : {element::float16, element::bfloat16, element::float32}) {
+    for (const dtype type : {dtype::fp16, dtype::bf16, dtype::fp32}) {
         p.value_dim = 192;
         EXPECT_EQ(choose(p, aligned(type), h100).chosen->value_dim, 192);
         p.value_dim = 128;
@@ -188,7 +189,7 @@ RC_GTEST_PROP(plan, chosen_kernels_hold_the_dims_and_tiles_hold_whole_positions,
     p.head_dim = *rc::gen::inRange<index_t>(0, 257);
     p.value_dim = *rc::gen::inRange<index_t>(0, 257);
     call_facts call;
-    call.type = *rc::gen::element(element::float16, element::bfloat16, element::float32, element::float64);
+    call.type = *rc::gen::element(dtype::fp16, dtype::bf16, dtype::fp32, dtype::fp64);
     call.vectors = *rc::gen::arbitrary<bool>();
     const forward_plan plan = choose(p, call, *rc::gen::element(h100, a100));
     RC_ASSERT(plan.chosen->dim >= p.head_dim && plan.chosen->value_dim >= p.value_dim);
@@ -201,4 +202,4 @@ RC_GTEST_PROP(plan, chosen_kernels_hold_the_dims_and_tiles_hold_whole_positions,
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -14,7 +14,7 @@
 
 #include <vector>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 using test::on_gpu;
@@ -407,7 +407,7 @@ TEST(ptx, copy_engine_swizzles_and_fills_with_zeros) {
     const on_gpu<__half> from(numbers);
     const on_gpu<__half> to(std::vector<__half>(32 * 64, __half(-1.0F)));
     const layout bshd = {length * heads * dim, dim, heads * dim};
-    const CUtensorMap map = make_tensor_map(from.data(), element::float16, batch, heads, length, dim, bshd, 32);
+    const CUtensorMap map = make_tensor_map(from.data(), dtype::fp16, batch, heads, length, dim, bshd, 32);
     for (const int c0 : {0, 64}) {
         for (const int c1 : {0, 18, 32, 49, 64}) {
             copy_kernel<<<1, 64>>>(map, c0, c1, 2, 1, to.data());
@@ -477,4 +477,4 @@ TEST(ptx, barrier_ring_over_many_wraps) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

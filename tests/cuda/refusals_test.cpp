@@ -205,16 +205,20 @@ TEST(cuda_refusals, options_out_of_range) {
         std::string text;
     };
     const std::string unbounded_text = ": it must be at least 0 (pantile::unbounded lifts the limit)";
-    const bad_option all[] = {{[](device_options& o) { o.mask.left = -1; }, "mask.left is -1" + unbounded_text},
-                              {[](device_options& o) { o.mask.right = -1; }, "mask.right is -1" + unbounded_text},
-                              {[](device_options& o) { o.mask.offset = limit + 1; },
-                               "mask.offset is 281474976710657: it must be within ±2^48"},
-                              {[](device_options& o) { o.mask.offset = -limit - 1; },
-                               "mask.offset is -281474976710657: it must be within ±2^48"},
-                              {[](device_options& o) { o.scale = std::nan(""); }, "scale is nan: it must be finite"},
-                              {[](device_options& o) { o.scale = -HUGE_VAL; }, "scale is -inf: it must be finite"},
-                              {[](device_options& o) { o.key_splits = -1; },
-                               "plan is {0, 0, -1}: its fields must be at least 0 (0: chosen)"}};
+    const bad_option all[] = {
+        {[](device_options& o) { o.mask.left = -1; }, "mask.left is -1" + unbounded_text},
+        {[](device_options& o) { o.mask.right = -1; }, "mask.right is -1" + unbounded_text},
+        {[](device_options& o) { o.mask.offset = limit + 1; },
+         "mask.offset is 281474976710657: it must be within ±2^48"},
+        {[](device_options& o) { o.mask.offset = -limit - 1; },
+         "mask.offset is -281474976710657: it must be within ±2^48"},
+        {[](device_options& o) { o.scale = std::nan(""); }, "scale is nan: it must be finite"},
+        {[](device_options& o) { o.scale = -HUGE_VAL; }, "scale is -inf: it must be finite"},
+        {[](device_options& o) { o.key_splits = -1; }, "key_splits is -1: it must be at least 0 (0: chosen)"},
+        {[](device_options& o) {
+             o.plan = tile_plan{-1, 0, 0};
+         },
+         "plan is {-1, 0, 0}: its fields must be at least 0 (0: chosen)"}};
     for (const page_function f : {forward, forward_lse, partial, explain}) {
         for (const bad_option& bad : all) {
             for_every_type(f, [&](auto& call) {

@@ -17,18 +17,18 @@
 
 #include <set>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 TEST(sizes, of_elements) {
-    EXPECT_EQ(bytes_of(element::float16), 2);
-    EXPECT_EQ(bytes_of(element::bfloat16), 2);
-    EXPECT_EQ(bytes_of(element::float32), 4);
-    EXPECT_EQ(bytes_of(element::float64), 8);
-    EXPECT_EQ(computed_bytes(element::float16), 4);
-    EXPECT_EQ(computed_bytes(element::bfloat16), 4);
-    EXPECT_EQ(computed_bytes(element::float32), 4);
-    EXPECT_EQ(computed_bytes(element::float64), 8);
+    EXPECT_EQ(bytes_of(dtype::fp16), 2);
+    EXPECT_EQ(bytes_of(dtype::bf16), 2);
+    EXPECT_EQ(bytes_of(dtype::fp32), 4);
+    EXPECT_EQ(bytes_of(dtype::fp64), 8);
+    EXPECT_EQ(bytes_of(computed_in(dtype::fp16)), 4);
+    EXPECT_EQ(bytes_of(computed_in(dtype::bf16)), 4);
+    EXPECT_EQ(bytes_of(computed_in(dtype::fp32)), 4);
+    EXPECT_EQ(bytes_of(computed_in(dtype::fp64)), 8);
     EXPECT_EQ((layout{1000, 100, 10}.place(2, 3, 4)), 2340);
 }
 
@@ -236,4 +236,4 @@ TEST(runs, by_hand) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -6,7 +6,7 @@
 
 #include <string>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 TEST(status, success_is_silent) { EXPECT_NO_THROW(check(cudaSuccess, "cudaMalloc")); }
@@ -32,4 +32,4 @@ TEST(status, what_the_runtime_remembers_is_left_alone) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

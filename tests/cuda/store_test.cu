@@ -8,7 +8,7 @@
 
 #include <vector>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 using test::on_gpu;
@@ -37,8 +37,7 @@ TEST(store, copy_engine_writes_a_warps_rows_and_nothing_beyond_the_tensor) {
     for (const int first : {0, 16, 40, 48}) {
         const on_gpu<__half> to(
             std::vector<__half>(static_cast<std::size_t>(batch * heads * length * dim), __half(-1.0F)));
-        const CUtensorMap map =
-            make_tensor_map(to.data(), element::float16, batch, heads, length, dim, bshd, warp_rows);
+        const CUtensorMap map = make_tensor_map(to.data(), dtype::fp16, batch, heads, length, dim, bshd, warp_rows);
         store_kernel<<<1, 32>>>(map, first, 2, 1);
         PANTILE_CUDA_OK(cudaDeviceSynchronize());
         const auto got = to.values();
@@ -78,4 +77,4 @@ TEST(store, quads_transpose_their_words) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -4,16 +4,16 @@
 
 #include <gtest/gtest.h>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 TEST(tensor_map, has_the_tensor_s_dims_and_strides_from_the_inside_out) {
-    constexpr std::pair<element, CUtensorMapDataType> types[] = {{element::float16, CU_TENSOR_MAP_DATA_TYPE_FLOAT16},
-                                                                 {element::bfloat16, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16},
-                                                                 {element::float32, CU_TENSOR_MAP_DATA_TYPE_FLOAT32},
-                                                                 {element::float64, CU_TENSOR_MAP_DATA_TYPE_FLOAT64}};
+    constexpr std::pair<dtype, CUtensorMapDataType> types[] = {{dtype::fp16, CU_TENSOR_MAP_DATA_TYPE_FLOAT16},
+                                                               {dtype::bf16, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16},
+                                                               {dtype::fp32, CU_TENSOR_MAP_DATA_TYPE_FLOAT32},
+                                                               {dtype::fp64, CU_TENSOR_MAP_DATA_TYPE_FLOAT64}};
     for (const auto& [type, name] : types) {
-        const cuuint64_t size = type == element::float64 ? 8 : type == element::float32 ? 4 : 2;
+        const cuuint64_t size = type == dtype::fp64 ? 8 : type == dtype::fp32 ? 4 : 2;
         const map_fields<4> f = tensor_map_fields(type, 2, 3, 5, 72, {40000, 8000, 80}, 112);
         EXPECT_EQ(f.type, name);
         EXPECT_EQ(f.extents, (std::array<cuuint64_t, 4>{72, 5, 3, 2}));
@@ -24,9 +24,9 @@ TEST(tensor_map, has_the_tensor_s_dims_and_strides_from_the_inside_out) {
 
 /// A dim of one index may have any stride, also one that the copy engine does not take.
 TEST(tensor_map, strides_of_single_indices_are_legal_ones) {
-    const map_fields<4> f = tensor_map_fields(element::bfloat16, 1, 1, 1, 64, {0, -5, 3}, 64);
+    const map_fields<4> f = tensor_map_fields(dtype::bf16, 1, 1, 1, 64, {0, -5, 3}, 64);
     EXPECT_EQ(f.strides, (std::array<cuuint64_t, 3>{16, 16, 16}));
-    const map_fields<4> two = tensor_map_fields(element::bfloat16, 2, 2, 2, 64, {512, 256, 128}, 64);
+    const map_fields<4> two = tensor_map_fields(dtype::bf16, 2, 2, 2, 64, {512, 256, 128}, 64);
     EXPECT_EQ(two.strides, (std::array<cuuint64_t, 3>{256, 512, 1024}));
     const map_fields<5> panels = panel_map_fields(1, 1, 1, 64, {0, -5, 3}, 8, 4);
     EXPECT_EQ(panels.strides, (std::array<cuuint64_t, 4>{16, 128, 16, 16}));
@@ -41,4 +41,4 @@ TEST(tensor_map, of_panels_has_16_columns_each) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

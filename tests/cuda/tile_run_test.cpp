@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 core::schedule any_schedule(index_t key_tile) {
@@ -116,4 +116,4 @@ RC_GTEST_PROP(split_keys, cover_all_keys_once, ()) {
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -8,7 +8,7 @@
 #include <set>
 #include <string>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 template <class T>
@@ -57,8 +57,8 @@ TEST(work_memory, must_be_large_enough_and_aligned) {
 /// O, sums and maxima of every split, batch, head and row have places of their own, fill the memory that the plan asks for, and
 /// stand where the layouts say.
 TEST(work_memory, parts_of_splits_fill_it) {
-    for (const element type : {element::bfloat16, element::float32, element::float64}) {
-        const index_t bytes = computed_bytes(type);
+    for (const dtype type : {dtype::bf16, dtype::fp32, dtype::fp64}) {
+        const index_t bytes = bytes_of(computed_in(type));
         forward_arguments a;
         a.shape.batch = 2;
         a.shape.q_heads = 3;
@@ -102,9 +102,9 @@ TEST(work_memory, parts_of_splits_fill_it) {
         a.shape.value_dim = 3; // rows of 12 bytes, or 24
         EXPECT_FALSE(into_parts(a, type, memory).out_vectors);
         a.shape.value_dim = 2; // 8 bytes, or 16
-        EXPECT_EQ(into_parts(a, type, memory).out_vectors, type == element::float64);
+        EXPECT_EQ(into_parts(a, type, memory).out_vectors, type == dtype::fp64);
     }
 }
 
 } // namespace
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

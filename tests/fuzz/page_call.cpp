@@ -154,7 +154,7 @@ void spoil_options(page_call& c, bytes& from) {
         o.mask.offset = any_number(from);
         break;
     case 3:
-        o.mask.align = static_cast<core::alignment>(from.below(5));
+        o.mask.align = static_cast<alignment>(from.below(5));
         break;
     case 4: {
         static constexpr double scales[] = {1.0,   0.0,      -0.5,      3e38,

@@ -74,9 +74,9 @@ double visible_pairs(const page_call& c) {
     double pairs = 0;
     for (index_t b = 0; b < q.extent[0]; ++b) {
         const wide keys = c.key_lengths.empty() ? k.extent[2] : c.key_lengths[static_cast<std::size_t>(b)];
-        const wide offset = c.o.mask.align == core::alignment::top_left       ? wide{0}
-                            : c.o.mask.align == core::alignment::bottom_right ? keys - q.extent[2]
-                                                                              : wide{c.o.mask.offset};
+        const wide offset = c.o.mask.align == alignment::top_left       ? wide{0}
+                            : c.o.mask.align == alignment::bottom_right ? keys - q.extent[2]
+                                                                        : wide{c.o.mask.offset};
         for (index_t i = 0; i < q.extent[2]; ++i)
             for (wide j = 0; j < keys; ++j)
                 pairs += j >= i + offset - c.o.mask.left && j <= i + offset + c.o.mask.right ? 1 : 0;

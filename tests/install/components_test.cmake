@@ -1,13 +1,14 @@
 # cmake -DPREFIX=<installed> -DPROJECT=<components> -DSCRATCH=<folder> -DGENERATOR=<...> -DCXX=<compiler>
 #       -DCPU=<bool> -DSIMULATOR=<bool> -DCUDA=<bool> -P components_test.cmake
 #
-# What find_package(pantile COMPONENTS ...) says of components that the installed build has, has not, or that do not exist.
+# What find_package(pantile COMPONENTS ...) says of components that the installed build has, has not, or that do not exist; which
+# versions it takes for this one; and what a header says whose library is not linked.
 cmake_minimum_required(VERSION 3.25)
 
 # look(<option>...): runs the project; its output in `text`, line breaks as blanks.
 macro(look)
   execute_process(COMMAND ${CMAKE_COMMAND} -G "${GENERATOR}" -S "${PROJECT}" -B "${SCRATCH}" "-DCMAKE_PREFIX_PATH=${PREFIX}"
-      "-DCMAKE_CXX_COMPILER=${CXX}" ${ARGN}
+      "-DCMAKE_CXX_COMPILER=${CXX}" -DASKED= -DSOURCE= ${ARGN}
     RESULT_VARIABLE code OUTPUT_VARIABLE text ERROR_VARIABLE text)
   string(REGEX REPLACE "[ \n]+" " " text "${text}")
   set(asked "${ARGN}")
@@ -52,3 +53,34 @@ look("-DWANTED=core\;gpu\;tpu" -DOPTIONAL= -DMUST= -DQUIET=QUIET)
 expect("found: 0")
 expect("pantile has no component 'gpu': its components are core, cpu, simulator and cuda.")
 expect("pantile has no component 'tpu'")
+
+# What was written for 0.1 compiles today; a later version is another's.
+foreach(version IN ITEMS 0.1 0.1.0 0.2)
+  look(-DASKED=${version} -DWANTED=core -DOPTIONAL= -DMUST= -DQUIET=)
+  expect("found: 1")
+endforeach()
+foreach(version IN ITEMS 0.99 1.0)
+  look(-DASKED=${version} -DWANTED=core -DOPTIONAL= -DMUST= -DQUIET=QUIET)
+  expect("found: 0")
+endforeach()
+
+# Headers lie in one folder. One whose library is not linked says so when it is compiled, not the linker later.
+macro(compile source link)
+  look(-DSOURCE=${source} -DLINK=${link} -DWANTED=core -DOPTIONAL= -DMUST= -DQUIET=)
+endmacro()
+compile(core_alone.cpp pantile::core)
+expect("compiles: TRUE")
+compile(call.cpp pantile::core)
+expect("compiles: FALSE")
+expect("<pantile/attention.hpp> belongs to the CPU's library: link pantile::pantile (or pantile::cpu)")
+compile(call.cpp pantile::cpu)
+expect("compiles: TRUE")
+compile(call.cpp pantile::pantile)
+expect("compiles: TRUE")
+if(SIMULATOR)
+  compile(simulate.cpp pantile::pantile)
+  expect("compiles: FALSE")
+  expect("<pantile/simulator.hpp> belongs to the simulator's library: link pantile::simulator")
+  compile(simulate.cpp pantile::simulator)
+  expect("compiles: TRUE")
+endif()

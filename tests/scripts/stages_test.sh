@@ -99,7 +99,7 @@ echo '"file": "/x/core/a.cpp", "file": "/x/cpu/b.cpp"' >"$home/build/cpu/compile
 with_stages check_format
 expect_code 0
 expect_calls 1 '^format --dry-run -Werror a.hpp b.cu$'
-expect_calls 1 '^git ls-files -- \*.hpp \*.cpp \*.cu \*.cuh$'
+expect_calls 1 '^git ls-files -- \*.h \*.c \*.hpp \*.cpp \*.cu \*.cuh$'
 with_stages 'UGLY=yes; export UGLY; check_format'
 expect_code 123
 with_stages check_lint

@@ -11,7 +11,7 @@
 
 #include <support/scratch_folder.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 workload sizes(index_t rows, index_t keys) {
@@ -124,4 +124,4 @@ TEST(block_patterns, files) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -5,7 +5,7 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 cache_level level(index_t bytes, index_t ways, index_t line = 64) {
@@ -166,4 +166,4 @@ TEST(l2, longest_first_keeps_the_processors_full) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -10,7 +10,7 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 using ::testing::ElementsAre;
@@ -325,4 +325,4 @@ TEST(l2_by_hand, what_makes_no_sense_is_refused) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -5,7 +5,7 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 TEST(check, every_algorithm_matches_its_closed_form_on_ragged_cases) {
@@ -120,4 +120,4 @@ TEST(check, packed_heads_bring_keys_in_once_a_group) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

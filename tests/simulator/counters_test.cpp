@@ -8,7 +8,7 @@
 
 #include "refusal.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 using ::testing::ElementsAre;
@@ -309,4 +309,4 @@ TEST(panel_kernel, callgrind_is_compared_with_the_last_level) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

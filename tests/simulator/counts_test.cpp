@@ -6,7 +6,7 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 using ::testing::ElementsAre;
@@ -130,13 +130,13 @@ TEST(workload, core_gets_every_field) {
     EXPECT_EQ(p.k_len, 7);
     EXPECT_EQ(p.head_dim, 4);
     EXPECT_EQ(p.value_dim, 8);
-    EXPECT_EQ(p.left, 2);
-    EXPECT_EQ(p.right, 3);
-    EXPECT_EQ(p.align, alignment::explicit_offset);
-    EXPECT_EQ(p.offset, -1);
-    EXPECT_EQ(p.key_lengths, nullptr);
+    EXPECT_EQ(p.mask.left, 2);
+    EXPECT_EQ(p.mask.right, 3);
+    EXPECT_EQ(p.mask.align, alignment::explicit_offset);
+    EXPECT_EQ(p.mask.offset, -1);
+    EXPECT_FALSE(p.key_lengths.given());
     w.key_lengths = {1, 2};
-    EXPECT_EQ(w.problem().key_lengths, w.key_lengths.data());
+    EXPECT_EQ(w.problem().key_lengths.data(), w.key_lengths.data());
     EXPECT_EQ(workload::square(5, 4).value_dim, 4);
 }
 
@@ -258,4 +258,4 @@ TEST(runs, what_an_algorithm_cannot_do_is_refused) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

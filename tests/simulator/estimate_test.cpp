@@ -6,7 +6,7 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 using ::testing::ElementsAre;
@@ -228,4 +228,4 @@ TEST(estimate, text_and_json) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

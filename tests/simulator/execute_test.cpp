@@ -4,7 +4,7 @@
 
 #include "oracle.hpp"
 
-namespace pantile::simulator::oracle {
+namespace pantile::inline v0::simulator::oracle {
 namespace {
 
 class execute : public ::testing::TestWithParam<std::string> {
@@ -87,4 +87,4 @@ INSTANTIATE_TEST_SUITE_P(all, execute, ::testing::ValuesIn(all_names()), [](cons
 });
 
 } // namespace
-} // namespace pantile::simulator::oracle
+} // namespace pantile::inline v0::simulator::oracle

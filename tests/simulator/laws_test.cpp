@@ -5,7 +5,7 @@
 #include <pantile/error.hpp>
 #include <pantile/simulator.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 sweep_request request(std::initializer_list<const char*> names, index_t d, pass which = pass::forward) {
@@ -152,4 +152,4 @@ TEST(reproduce, a_wrong_value_would_be_a_miss) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

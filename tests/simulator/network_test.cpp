@@ -9,7 +9,7 @@
 
 #include "oracle.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 experiment on_devices(index_t devices) {
@@ -136,4 +136,4 @@ TEST(blocks, hidden_blocks_are_not_read) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -9,7 +9,7 @@
 #include <pantile/core/online_softmax.hpp>
 #include <pantile/simulator.hpp>
 
-namespace pantile::simulator::oracle {
+namespace pantile::inline v0::simulator::oracle {
 
 /// Dense (place, row, column) tensors; query places are batch · q_heads + head.
 struct attention_result {
@@ -126,4 +126,4 @@ inline double difference(const std::vector<double>& a, const std::vector<double>
     return worst;
 }
 
-} // namespace pantile::simulator::oracle
+} // namespace pantile::inline v0::simulator::oracle

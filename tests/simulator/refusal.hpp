@@ -5,7 +5,7 @@
 #include <exception>
 #include <string>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// The text of what `call` throws, or "accepted".
 template <class F>
@@ -18,4 +18,4 @@ std::string refusal(F&& call) {
     return "accepted";
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -8,7 +8,7 @@
 
 #include "refusal.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 using ::testing::ElementsAre;
@@ -319,4 +319,4 @@ TEST(sweeps, the_picture_is_of_the_longest_length) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -8,7 +8,7 @@
 
 #include "refusal.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 experiment sizes(index_t rows, index_t keys, index_t d) {
@@ -222,4 +222,4 @@ TEST(near_memories, have_a_width_for_each_role) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

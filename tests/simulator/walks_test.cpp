@@ -5,7 +5,7 @@
 
 #include <pantile/simulator.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 namespace {
 
 /// "[place.tile" and "]" a block, "<" a read and ">" a write of rows (and columns, of a score), "x" a product.
@@ -280,4 +280,4 @@ TEST(walks, the_printed_tiles) {
 }
 
 } // namespace
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

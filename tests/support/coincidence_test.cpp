@@ -49,7 +49,7 @@ TEST(coincidence, beyond_independent_by_hand) {
 
 RC_GTEST_PROP(coincidence, rows_that_differ_are_no_family, (std::uint64_t seed)) {
     const attention_case c = *any_case({.empty = false});
-    const auto in = make_inputs(c, *rc::gen::element(dtype::f64, dtype::f32), data_kind::normal, seed);
+    const auto in = make_inputs(c, *rc::gen::element(dtype::fp64, dtype::fp32), data_kind::normal, seed);
     for (const tensor<double>* x : {&in.q, &in.k, &in.v}) RC_ASSERT(families_of(head<double>(*x, 0, 0)).empty());
 }
 
@@ -79,8 +79,8 @@ struct results {
 };
 results with_score_errors(const attention_case& c, const attention_inputs& in, dtype t) {
     attention_case off = c;
-    off.bias = t == dtype::f64 ? score_errors<double>(c, in) : score_errors<float>(c, in);
-    if (t != dtype::f64) return {plain_forward<double>(off, in), plain_backward<double>(off, in)};
+    off.bias = t == dtype::fp64 ? score_errors<double>(c, in) : score_errors<float>(c, in);
+    if (t != dtype::fp64) return {plain_forward<double>(off, in), plain_backward<double>(off, in)};
     const auto f = plain_forward<long double>(off, in);
     const auto g = plain_backward<long double>(off, in);
     return {{converted<double>(f.out), converted<double>(f.lse)},
@@ -112,7 +112,7 @@ attention_case case_of(index_t rows, index_t keys, index_t dim) {
 
 /// Equal keys: the rounding of their one score is all that the log-sum-exp is off by, however many they are.
 TEST(error_rule, holds_where_keys_are_equal) {
-    for (const dtype t : {dtype::f32, dtype::f64}) {
+    for (const dtype t : {dtype::fp32, dtype::fp64}) {
         for (std::uint64_t seed = 0; seed < 6; ++seed) {
             const attention_case c = case_of(20, 64 + 20 * static_cast<index_t>(seed), 148);
             attention_inputs in = make_inputs(c, t, data_kind::large_logits, seed);
@@ -131,23 +131,23 @@ double total(const row_bounds& bounds) {
 /// Bounds are wider where rows are equal than where they differ in a number that meets only zeros, which changes nothing else.
 TEST(error_rule, is_wider_where_rows_are_equal) {
     attention_case c = case_of(60, 60, 32);
-    auto equal = make_inputs(c, dtype::f32, data_kind::repeated_rows, 1);
+    auto equal = make_inputs(c, dtype::fp32, data_kind::repeated_rows, 1);
     for (tensor<double>* x : {&equal.q, &equal.k, &equal.v, &equal.dout}) {
         x->for_each([&](index_t b, index_t h, index_t i, index_t e) {
             if (e < 2) (*x)(b, h, i, e) = 0.0;
         });
     }
     c.scale /= 64.0; // all keys weigh
-    const forward_bounds forward = bound_forward(c, equal, dtype::f32, dtype::f32);
-    const backward_bounds backward = bound_backward(c, equal, dtype::f32, dtype::f32);
+    const forward_bounds forward = bound_forward(c, equal, dtype::fp32, dtype::fp32);
+    const backward_bounds backward = bound_backward(c, equal, dtype::fp32, dtype::fp32);
     const auto wider = [&](tensor<double> attention_inputs::*which, index_t place) {
         attention_inputs in = equal; // but for that one
         tensor<double>& x = in.*which;
         for (index_t h = 0; h < x.extent[1]; ++h) {
             for (index_t i = 0; i < x.extent[2]; ++i) x(0, h, i, place) = 1e-15 * static_cast<double>(1 + i + h * 100);
         }
-        const forward_bounds f = bound_forward(c, in, dtype::f32, dtype::f32);
-        const backward_bounds g = bound_backward(c, in, dtype::f32, dtype::f32);
+        const forward_bounds f = bound_forward(c, in, dtype::fp32, dtype::fp32);
+        const backward_bounds g = bound_backward(c, in, dtype::fp32, dtype::fp32);
         std::string names;
         const auto compare = [&](const char* name, const row_bounds& one, const row_bounds& other) {
             if (total(one) > total(other) * (1.0 + 1e-9)) names += name;
@@ -175,8 +175,8 @@ index_t refused(const attention_case& c, const row_bounds& bounds, double error)
 /// What differs is judged as independent: 200 keys, a log-sum-exp of 6.
 TEST(error_rule, is_as_sharp_as_ever_where_keys_differ) {
     const attention_case c = case_of(20, 200, 64);
-    const auto in = make_inputs(c, dtype::f32, data_kind::normal, 3);
-    const forward_bounds f = bound_forward(c, in, dtype::f32, dtype::f32);
+    const auto in = make_inputs(c, dtype::fp32, data_kind::normal, 3);
+    const forward_bounds f = bound_forward(c, in, dtype::fp32, dtype::fp32);
     EXPECT_EQ(refused(c, f.lse, 96.0 * 0x1p-24), c.q_len);
 
     // Equal keys that no row sees change nothing.
@@ -184,21 +184,21 @@ TEST(error_rule, is_as_sharp_as_ever_where_keys_differ) {
     shorter.key_lengths = {100};
     attention_inputs padded = in;
     for (index_t j = 100; j < c.k_len; ++j) std::copy_n(in.k.row(0, 0, 100), c.head_dim, padded.k.row(0, 0, j));
-    EXPECT_EQ(bound_forward(shorter, padded, dtype::f32, dtype::f32).lse.allowed.data,
-              bound_forward(shorter, in, dtype::f32, dtype::f32).lse.allowed.data);
+    EXPECT_EQ(bound_forward(shorter, padded, dtype::fp32, dtype::fp32).lse.allowed.data,
+              bound_forward(shorter, in, dtype::fp32, dtype::fp32).lse.allowed.data);
 }
 
 /// 200 equal keys: no more than the error of one score.
 TEST(error_rule, refuses_small_errors_where_keys_are_equal) {
     const attention_case c = case_of(20, 200, 64);
-    const auto in = make_inputs(c, dtype::f32, data_kind::constant_rows, 3);
-    const forward_bounds f = bound_forward(c, in, dtype::f32, dtype::f32);
+    const auto in = make_inputs(c, dtype::fp32, data_kind::constant_rows, 3);
+    const forward_bounds f = bound_forward(c, in, dtype::fp32, dtype::fp32);
     const attention_case one_key = case_of(20, 1, 64);
     attention_inputs one = in;
     one.k = tensor<double>(one_key.k_extent());
     one.v = tensor<double>(one_key.v_extent());
     std::copy_n(in.k.row(0, 0, 0), c.head_dim, one.k.row(0, 0, 0));
-    const forward_bounds single = bound_forward(one_key, one, dtype::f32, dtype::f32);
+    const forward_bounds single = bound_forward(one_key, one, dtype::fp32, dtype::fp32);
     for (index_t i = 0; i < c.q_len; ++i) { // log(200) and its sum are the difference
         EXPECT_LT(f.lse.allowed(0, 0, i), single.lse.allowed(0, 0, i) + 60.0 * 0x1p-24);
     }
@@ -211,7 +211,7 @@ TEST(error_rule, refuses_small_errors_where_keys_are_equal) {
     shorter.key_lengths = {199};
     EXPECT_FALSE(within(plain_forward<double>(shorter, in).out, f.out, "out").ok);
     EXPECT_FALSE(within(plain_forward<double>(shorter, in).lse, f.lse, "lse").ok);
-    const backward_bounds g = bound_backward(c, in, dtype::f32, dtype::f32);
+    const backward_bounds g = bound_backward(c, in, dtype::fp32, dtype::fp32);
     EXPECT_FALSE(within(plain_backward<double>(shorter, in).dk, g.dk, "dk").ok);
     EXPECT_FALSE(within(plain_backward<double>(shorter, in).dv, g.dv, "dv").ok);
 }
@@ -220,10 +220,10 @@ TEST(error_rule, refuses_small_errors_where_keys_are_equal) {
 TEST(error_rule, refuses_scores_of_short_numbers_where_keys_are_equal) {
     const attention_case c = case_of(20, 200, 148);
     const auto in =
-        as_stored(make_inputs(c, dtype::f32, data_kind::large_logits, 5), layout::broadcast_length, dtype::f32);
-    const forward_bounds f = bound_forward(c, in, dtype::f32, dtype::f32);
+        as_stored(make_inputs(c, dtype::fp32, data_kind::large_logits, 5), layout::broadcast_length, dtype::fp32);
+    const forward_bounds f = bound_forward(c, in, dtype::fp32, dtype::fp32);
     attention_inputs shortened = in;
-    shortened.q = rounded(in.q, dtype::f16); // as many bits as tf32
+    shortened.q = rounded(in.q, dtype::fp16); // as many bits as tf32
     EXPECT_GT(within(plain_forward<double>(c, shortened).lse, f.lse, "lse").worst, 100.0);
     tensor<double> lse = f.lse.expected;
     for (index_t i = 0; i < c.q_len; ++i) lse(0, 0, i) += 1.01 * f.lse.allowed(0, 0, i);

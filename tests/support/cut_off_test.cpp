@@ -71,7 +71,7 @@ TEST(cut_off, sums_by_hand) {
 RC_GTEST_PROP(cut_off, lies_within_the_rule, (std::uint64_t seed)) {
     const attention_case c = case_of(*rc::gen::inRange<index_t>(1, 20), *rc::gen::inRange<index_t>(1, 100),
                                      *rc::gen::inRange<index_t>(1, 257));
-    const dtype t = *rc::gen::element(dtype::f16, dtype::bf16);
+    const dtype t = *rc::gen::element(dtype::fp16, dtype::bf16);
     const auto in = make_inputs(c, t, *any_data_kind(), seed);
     const forward_bounds bounds = bound_forward(c, in, t, t, p_rounding::none, score_sums::cut_off);
     for (index_t i = 0; i < c.q_len; ++i) {
@@ -82,8 +82,8 @@ RC_GTEST_PROP(cut_off, lies_within_the_rule, (std::uint64_t seed)) {
 // Why the rule has a term of its own for them: errors of one sign do not average out over the keys of a row.
 TEST(cut_off, is_more_than_rounding_allows) {
     const attention_case c = case_of(50, 100, 256);
-    const auto in = make_inputs(c, dtype::f16, data_kind::uniform, 1);
-    const forward_bounds rounded = bound_forward(c, in, dtype::f16, dtype::f16);
+    const auto in = make_inputs(c, dtype::fp16, data_kind::uniform, 1);
+    const forward_bounds rounded = bound_forward(c, in, dtype::fp16, dtype::fp16);
     index_t beyond = 0;
     for (index_t i = 0; i < c.q_len; ++i) {
         const double lse = cut_off_lse(c, in, i);

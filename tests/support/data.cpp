@@ -112,7 +112,7 @@ attention_inputs make_inputs(const attention_case& c, dtype t, data_kind kind, s
         break;
     }
     case data_kind::tiny: {
-        const double factor = t == dtype::f16 ? 0x1p-20 : t == dtype::f64 ? 0x1p-1040 : 0x1p-130;
+        const double factor = t == dtype::fp16 ? 0x1p-20 : t == dtype::fp64 ? 0x1p-1040 : 0x1p-130;
         for (double& x : in.v.data) x *= factor;
         for (double& x : in.k.data) x *= factor;
         break;
@@ -126,10 +126,10 @@ attention_inputs make_inputs(const attention_case& c, dtype t, data_kind kind, s
 
 attention_inputs as_stored(const attention_inputs& in, layout l, dtype t) {
     const auto through = [l, t](const tensor<double>& x) {
-        return t == dtype::f64   ? stored<double>(x, l).values()
-               : t == dtype::f32 ? stored<float>(x, l).values()
-               : t == dtype::f16 ? stored<float16>(x, l).values()
-                                 : stored<bfloat16>(x, l).values();
+        return t == dtype::fp64   ? stored<double>(x, l).values()
+               : t == dtype::fp32 ? stored<float>(x, l).values()
+               : t == dtype::fp16 ? stored<float16>(x, l).values()
+                                  : stored<bfloat16>(x, l).values();
     };
     return {through(in.q), through(in.k), through(in.v), in.dout};
 }

@@ -10,42 +10,48 @@ namespace pantile::test {
 
 const char* name(dtype t) {
     switch (t) {
-    case dtype::f64:
+    case dtype::fp64:
         return "f64";
-    case dtype::f32:
+    case dtype::fp32:
         return "f32";
-    case dtype::f16:
+    case dtype::fp16:
         return "f16";
     case dtype::bf16:
         return "bf16";
+    case dtype::fp8:
+        break;
     }
     return "?";
 }
 
 double unit_roundoff(dtype t) {
     switch (t) {
-    case dtype::f64:
+    case dtype::fp64:
         return 0x1p-53;
-    case dtype::f32:
+    case dtype::fp32:
         return 0x1p-24;
-    case dtype::f16:
+    case dtype::fp16:
         return 0x1p-11;
     case dtype::bf16:
         return 0x1p-8;
+    case dtype::fp8:
+        break;
     }
     return 0.0;
 }
 
 double smallest(dtype t) {
     switch (t) {
-    case dtype::f64:
+    case dtype::fp64:
         return 0x1p-1074;
-    case dtype::f32:
+    case dtype::fp32:
         return 0x1p-149;
-    case dtype::f16:
+    case dtype::fp16:
         return 0x1p-24;
     case dtype::bf16:
         return 0x1p-133;
+    case dtype::fp8:
+        break;
     }
     return 0.0;
 }
@@ -57,18 +63,20 @@ double half_step(double x, dtype t) {
     return size < smallest_normal(t) ? 0.5 * smallest(t) : std::ldexp(unit_roundoff(t), std::ilogb(size));
 }
 
-dtype compute_dtype(dtype t) { return t == dtype::f64 ? dtype::f64 : dtype::f32; }
+dtype compute_dtype(dtype t) { return t == dtype::fp64 ? dtype::fp64 : dtype::fp32; }
 
 double rounded(double x, dtype t) {
     switch (t) {
-    case dtype::f64:
+    case dtype::fp64:
         return x;
-    case dtype::f32:
+    case dtype::fp32:
         return static_cast<double>(static_cast<float>(x));
-    case dtype::f16:
+    case dtype::fp16:
         return static_cast<double>(static_cast<float>(float16(static_cast<float>(x))));
     case dtype::bf16:
         return static_cast<double>(static_cast<float>(bfloat16(static_cast<float>(x))));
+    case dtype::fp8:
+        break;
     }
     return x;
 }
@@ -179,7 +187,7 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
     tensor<double> plain_out; // as computed, in the type computed in
     tensor<double> plain_lse;
     const dtype compute = compute_dtype(t);
-    if (t == dtype::f64) {
+    if (t == dtype::fp64) {
         const auto exact = plain_forward<long double>(c, in);
         const auto plain = plain_forward<double>(c, in);
         r.out.expected = converted<double>(exact.out);
@@ -200,7 +208,7 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
     const double u = unit_roundoff(compute);
     const double u_out = unit_roundoff(out);
     const double u_p = p == p_rounding::none         ? 0.0
-                       : p == p_rounding::to_float16 ? unit_roundoff(dtype::f16)
+                       : p == p_rounding::to_float16 ? unit_roundoff(dtype::fp16)
                                                      : unit_roundoff(dtype::bf16);
     const double underflow = static_cast<double>(c.k_len) * smallest_normal(compute);
     r.out.allowed = tensor<double>(c.lse_extent());
@@ -265,7 +273,7 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
     tensor<double> plain_dq; // as computed, in the type computed in
     tensor<double> plain_dk;
     tensor<double> plain_dv;
-    if (t == dtype::f64) {
+    if (t == dtype::fp64) {
         const auto exact = plain_backward<long double>(c, in);
         const auto plain = plain_backward<double>(c, in);
         r.dq.expected = converted<double>(exact.dq);

@@ -13,11 +13,13 @@
 
 #include <string>
 
+#include <pantile/core/dtype.hpp>
 #include <support/formula.hpp>
 
 namespace pantile::test {
 
-enum class dtype : unsigned char { f64, f32, f16, bf16 };
+/// The types judged are those that machines take: fp8 is none.
+using pantile::dtype;
 [[nodiscard]] const char* name(dtype t);
 [[nodiscard]] double unit_roundoff(dtype t);       ///< half the distance from 1 to the next number
 [[nodiscard]] double smallest(dtype t);            ///< smallest subnormal
@@ -32,9 +34,9 @@ enum class dtype : unsigned char { f64, f32, f16, bf16 };
 /// its own last place, so that a store which cuts off instead of rounding is seen.
 struct row_bounds {
     tensor<double> expected;
-    tensor<double> allowed;       ///< (…, 1): one number a row
-    tensor<double> computed{};    ///< the same, or empty: stored as computed, or P was rounded as well
-    dtype stored_as = dtype::f64; ///< with `computed`: the type of the elements
+    tensor<double> allowed;        ///< (…, 1): one number a row
+    tensor<double> computed{};     ///< the same, or empty: stored as computed, or P was rounded as well
+    dtype stored_as = dtype::fp64; ///< with `computed`: the type of the elements
 };
 
 struct forward_bounds {

@@ -14,7 +14,7 @@ using testing::HasSubstr;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-constexpr dtype all_types[] = {dtype::f64, dtype::f32, dtype::f16, dtype::bf16};
+constexpr dtype all_types[] = {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16};
 
 TEST(error_rule, types_by_hand) {
     struct row {
@@ -23,20 +23,20 @@ TEST(error_rule, types_by_hand) {
         double roundoff, smallest, normal;
     };
     for (const row& r :
-         {row{dtype::f64, "f64", 0x1p-53, 0x1p-1074, 0x1p-1022}, row{dtype::f32, "f32", 0x1p-24, 0x1p-149, 0x1p-126},
-          row{dtype::f16, "f16", 0x1p-11, 0x1p-24, 0x1p-14}, row{dtype::bf16, "bf16", 0x1p-8, 0x1p-133, 0x1p-126}}) {
+         {row{dtype::fp64, "f64", 0x1p-53, 0x1p-1074, 0x1p-1022}, row{dtype::fp32, "f32", 0x1p-24, 0x1p-149, 0x1p-126},
+          row{dtype::fp16, "f16", 0x1p-11, 0x1p-24, 0x1p-14}, row{dtype::bf16, "bf16", 0x1p-8, 0x1p-133, 0x1p-126}}) {
         EXPECT_STREQ(name(r.type), r.name);
         EXPECT_EQ(unit_roundoff(r.type), r.roundoff) << r.name;
         EXPECT_EQ(smallest(r.type), r.smallest) << r.name;
         EXPECT_EQ(smallest_normal(r.type), r.normal) << r.name;
     }
-    EXPECT_EQ(compute_dtype(dtype::f64), dtype::f64);
-    for (const dtype t : {dtype::f32, dtype::f16, dtype::bf16}) EXPECT_EQ(compute_dtype(t), dtype::f32);
+    EXPECT_EQ(compute_dtype(dtype::fp64), dtype::fp64);
+    for (const dtype t : {dtype::fp32, dtype::fp16, dtype::bf16}) EXPECT_EQ(compute_dtype(t), dtype::fp32);
 }
 
 /// To nearest, ties to even, in every type, on both sides of 0, among subnormals, and over the top.
 TEST(error_rule, rounds_to_each_type) {
-    for (const dtype t : {dtype::f32, dtype::f16, dtype::bf16}) {
+    for (const dtype t : {dtype::fp32, dtype::fp16, dtype::bf16}) {
         const double u = unit_roundoff(t);
         const double s = smallest(t);
         for (const double sign : {1.0, -1.0}) {
@@ -53,25 +53,25 @@ TEST(error_rule, rounds_to_each_type) {
         EXPECT_TRUE(std::signbit(rounded(-0.0, t))) << name(t);
         EXPECT_TRUE(std::isnan(rounded(nan, t))) << name(t);
     }
-    EXPECT_EQ(rounded(65519.0, dtype::f16), 65504.0);
-    EXPECT_EQ(rounded(65520.0, dtype::f16), infinity);
+    EXPECT_EQ(rounded(65519.0, dtype::fp16), 65504.0);
+    EXPECT_EQ(rounded(65520.0, dtype::fp16), infinity);
     EXPECT_EQ(rounded(1e30, dtype::bf16), 0x1.94p99);
-    EXPECT_EQ(rounded(1e39, dtype::f32), infinity);
-    EXPECT_EQ(rounded(0.1, dtype::f64), 0.1);
+    EXPECT_EQ(rounded(1e39, dtype::fp32), infinity);
+    EXPECT_EQ(rounded(0.1, dtype::fp64), 0.1);
     tensor<double> x({1, 1, 1, 2});
     x.data = {1.0 + 0x1p-11, 3.0};
-    EXPECT_EQ(rounded(x, dtype::f16).data, (std::vector<double>{1.0, 3.0}));
+    EXPECT_EQ(rounded(x, dtype::fp16).data, (std::vector<double>{1.0, 3.0}));
 }
 
 TEST(error_rule, half_steps_by_hand) {
-    EXPECT_EQ(half_step(1.0, dtype::f16), 0x1p-11);
-    EXPECT_EQ(half_step(-1.9990234375, dtype::f16), 0x1p-11);
-    EXPECT_EQ(half_step(2.0, dtype::f16), 0x1p-10);
+    EXPECT_EQ(half_step(1.0, dtype::fp16), 0x1p-11);
+    EXPECT_EQ(half_step(-1.9990234375, dtype::fp16), 0x1p-11);
+    EXPECT_EQ(half_step(2.0, dtype::fp16), 0x1p-10);
     EXPECT_EQ(half_step(0.75, dtype::bf16), 0x1p-9);
-    EXPECT_EQ(half_step(0x1p-14, dtype::f16), 0x1p-25);
-    EXPECT_EQ(half_step(0x1p-15, dtype::f16), 0x1p-25); // subnormal
+    EXPECT_EQ(half_step(0x1p-14, dtype::fp16), 0x1p-25);
+    EXPECT_EQ(half_step(0x1p-15, dtype::fp16), 0x1p-25); // subnormal
     EXPECT_EQ(half_step(0.0, dtype::bf16), 0x1p-134);
-    EXPECT_EQ(half_step(8.0, dtype::f32), 0x1p-21);
+    EXPECT_EQ(half_step(8.0, dtype::fp32), 0x1p-21);
 }
 
 /// Rows (0, 0, 0) and (0, 0, 1) of two numbers, the second with twice the first's bound.
@@ -207,7 +207,7 @@ TEST(error_rule, one_key_by_hand) {
     c.scale = 0.5;
     const auto in = numbers(2.0, {3.0}, {5.0}, 7.0); // score 6, logit and lse 3, P 1, out 5, dP 35, dS 0
     const double rho = sum(1, 3, 9) + 2.0 * 3.0 + 2.0 * 3.0 + 4.0;
-    for (const dtype t : {dtype::f32, dtype::f64}) {
+    for (const dtype t : {dtype::fp32, dtype::fp64}) {
         const double u = unit_roundoff(t);
         const forward_bounds f = bound_forward(c, in, t, t);
         const double out = 4.0 * 5.0 + 5.0 * sum(1, 1, 1) + sum(1, 5, 25);
@@ -225,7 +225,7 @@ TEST(error_rule, one_key_by_hand) {
         EXPECT_NEAR(g.dv.allowed(0, 0, 0) / u, dv, 1e-8) << name(t);
     }
     // Sums that are cut off add half a step of 16 products times their sizes, to lse alone.
-    const double u = unit_roundoff(dtype::f32);
+    const double u = unit_roundoff(dtype::fp32);
     const forward_bounds rounds = bound_forward(c, in, dtype::bf16, dtype::bf16);
     const forward_bounds cuts = bound_forward(c, in, dtype::bf16, dtype::bf16, p_rounding::none, score_sums::cut_off);
     EXPECT_NEAR((cuts.lse.allowed(0, 0, 0) - rounds.lse.allowed(0, 0, 0)) / u, 0.5 * (3.0 + 3.0), 1e-9);
@@ -239,28 +239,28 @@ TEST(error_rule, two_keys_by_hand) {
     const auto in = numbers(1.0, {0.0, 1.0}, {8.0, -3.0}, 1.0);
     const double o = 8.0 * p[0] - 3.0 * p[1];
     const double rho[] = {4.0, sum(1, 1, 1) + 2.0 + 2.0 + 4.0};
-    const double u = unit_roundoff(dtype::f32);
+    const double u = unit_roundoff(dtype::fp32);
     const double p2 = p[0] * p[0] + p[1] * p[1];
     const double pv2 = std::pow(8.0 * p[0], 2) + std::pow(3.0 * p[1], 2);
     const double noise = std::hypot(p[0] * rho[0] * (8.0 - o), p[1] * rho[1] * (-3.0 - o)) +
                          std::abs(o) * sum(2, 1, p2) + sum(2, o, pv2);
     const double drift = std::abs(p[1] * (-3.0 - o));
     const double plain = std::abs(static_cast<double>(plain_forward<float>(with_keys(2), in).out(0, 0, 0, 0)) - o);
-    const double allowed = bound_forward(with_keys(2), in, dtype::f32, dtype::f32).out.allowed(0, 0, 0);
+    const double allowed = bound_forward(with_keys(2), in, dtype::fp32, dtype::fp32).out.allowed(0, 0, 0);
     EXPECT_NEAR((allowed - 2.0 * plain) / u, 4.0 * 8.0 + noise + 2.0 * drift, 1e-6);
 
     const double lse = std::log(1.0 + e);
     const double plain_lse = std::abs(static_cast<double>(plain_forward<float>(with_keys(2), in).lse(0, 0, 0)) - lse);
-    const double lse_allowed = bound_forward(with_keys(2), in, dtype::f32, dtype::f32).lse.allowed(0, 0, 0);
+    const double lse_allowed = bound_forward(with_keys(2), in, dtype::fp32, dtype::fp32).lse.allowed(0, 0, 0);
     EXPECT_NEAR((lse_allowed - 2.0 * plain_lse) / u,
                 4.0 * (1.0 + lse) + std::hypot(p[0] * rho[0], p[1] * rho[1]) + sum(2, 1, p2) + 2.0 * p[1], 1e-6);
 
     // P rounded to 16 bits: 2.5 of its roundoffs of the norm of P·v.
     for (const auto& [how, type] :
-         {std::pair(p_rounding::to_float16, dtype::f16), std::pair(p_rounding::to_bfloat16, dtype::bf16)}) {
+         {std::pair(p_rounding::to_float16, dtype::fp16), std::pair(p_rounding::to_bfloat16, dtype::bf16)}) {
         const double off =
             std::abs(static_cast<double>(plain_forward<float>(with_keys(2), in, how).out(0, 0, 0, 0)) - o);
-        const double more = bound_forward(with_keys(2), in, dtype::f32, dtype::f32, how).out.allowed(0, 0, 0);
+        const double more = bound_forward(with_keys(2), in, dtype::fp32, dtype::fp32, how).out.allowed(0, 0, 0);
         EXPECT_NEAR((more - 2.0 * off) / u,
                     4.0 * 8.0 + noise + 2.0 * drift + 2.5 * unit_roundoff(type) / u * std::sqrt(pv2), 1e-6);
     }
@@ -272,9 +272,9 @@ TEST(error_rule, long_sums_by_hand) {
     std::vector<double> keys;
     for (index_t j = 0; j < n; ++j) keys.push_back(static_cast<double>(j)); // no two alike
     const auto in = numbers(0.0, keys, std::vector<double>(keys.size(), 1.0), 1.0);
-    const double u = unit_roundoff(dtype::f32);
+    const double u = unit_roundoff(dtype::fp32);
     const double plain = std::abs(static_cast<double>(plain_forward<float>(with_keys(n), in).out(0, 0, 0, 0)) - 1.0);
-    const double allowed = bound_forward(with_keys(n), in, dtype::f32, dtype::f32).out.allowed(0, 0, 0);
+    const double allowed = bound_forward(with_keys(n), in, dtype::fp32, dtype::fp32).out.allowed(0, 0, 0);
     EXPECT_NEAR((allowed - 2.0 * plain) / u, 4.0 + 2.0 * sum(128, 1, 1e-3), 1e-6);
 }
 
@@ -285,9 +285,9 @@ TEST(error_rule, repeated_products_by_hand) {
     c.scale = 1.0 / 64.0;
     attention_inputs in{tensor<double>(c.q_extent(), 1.0), tensor<double>(c.k_extent(), 1.0),
                         tensor<double>(c.v_extent(), 1.0), tensor<double>(c.out_extent(), 1.0)};
-    const double u = unit_roundoff(dtype::f32);
+    const double u = unit_roundoff(dtype::fp32);
     const auto lse = [&](score_sums sums) {
-        return bound_forward(c, in, dtype::f32, dtype::f32, p_rounding::none, sums).lse.allowed(0, 0, 0) / u;
+        return bound_forward(c, in, dtype::fp32, dtype::fp32, p_rounding::none, sums).lse.allowed(0, 0, 0) / u;
     };
     const double one = sum(64, 1, 1.0 / 64.0) * std::sqrt(64.0) / 3.0 + 2.0 + 2.0 + 4.0;
     EXPECT_NEAR(lse(score_sums::rounded), 4.0 * 2.0 + one + sum(1, 1, 1) + 2.0, 1e-6);
@@ -303,10 +303,10 @@ TEST(error_rule, repeated_products_by_hand) {
 
 /// A row of zeros may be off by two of the type's smallest numbers, no more.
 TEST(error_rule, zeros_are_exact_but_for_the_smallest_numbers) {
-    for (const dtype t : {dtype::f16, dtype::bf16}) {
+    for (const dtype t : {dtype::fp16, dtype::bf16}) {
         const double allowed = bound_forward({}, numbers(1.0, {1.0}, {0.0}, 1.0), t, t).out.allowed(0, 0, 0);
         EXPECT_GE(allowed, 2.0 * smallest(t)) << name(t);
-        EXPECT_LE(allowed, 2.0 * smallest(t) + 2.0 * smallest_normal(dtype::f32)) << name(t);
+        EXPECT_LE(allowed, 2.0 * smallest(t) + 2.0 * smallest_normal(dtype::fp32)) << name(t);
     }
 }
 
@@ -317,9 +317,9 @@ TEST(error_rule, batches_and_heads_are_judged_apart) {
     c.q_len = 5;
     c.k_len = 9;
     c.head_dim = c.value_dim = 4;
-    const auto in = make_inputs(c, dtype::f32, data_kind::normal, 3);
-    const forward_bounds all = bound_forward(c, in, dtype::f32, dtype::f32);
-    const backward_bounds gradients = bound_backward(c, in, dtype::f32, dtype::f32);
+    const auto in = make_inputs(c, dtype::fp32, data_kind::normal, 3);
+    const forward_bounds all = bound_forward(c, in, dtype::fp32, dtype::fp32);
+    const backward_bounds gradients = bound_backward(c, in, dtype::fp32, dtype::fp32);
     attention_case alone = c;
     alone.batch = alone.q_heads = alone.kv_heads = 1;
     for (index_t b = 0; b < 2; ++b) {
@@ -330,19 +330,19 @@ TEST(error_rule, batches_and_heads_are_judged_apart) {
                 return t;
             };
             const attention_inputs one{part(in.q), part(in.k), part(in.v), part(in.dout)};
-            const forward_bounds f = bound_forward(alone, one, dtype::f32, dtype::f32);
+            const forward_bounds f = bound_forward(alone, one, dtype::fp32, dtype::fp32);
             EXPECT_EQ(part(all.out.allowed).data, f.out.allowed.data);
             EXPECT_EQ(part(all.lse.allowed).data, f.lse.allowed.data);
             EXPECT_EQ(part(all.out.expected).data, f.out.expected.data);
             EXPECT_EQ(part(all.lse.expected).data, f.lse.expected.data);
-            const backward_bounds g = bound_backward(alone, one, dtype::f32, dtype::f32);
+            const backward_bounds g = bound_backward(alone, one, dtype::fp32, dtype::fp32);
             EXPECT_EQ(part(gradients.dq.expected).data, g.dq.expected.data);
             EXPECT_EQ(part(gradients.dk.expected).data, g.dk.expected.data);
             EXPECT_EQ(part(gradients.dv.expected).data, g.dv.expected.data);
         }
     }
-    EXPECT_NE(bound_forward(c, in, dtype::f64, dtype::f64).out.expected.data, plain_forward<double>(c, in).out.data);
-    EXPECT_NE(bound_backward(c, in, dtype::f64, dtype::f64).dq.expected.data, plain_backward<double>(c, in).dq.data);
+    EXPECT_NE(bound_forward(c, in, dtype::fp64, dtype::fp64).out.expected.data, plain_forward<double>(c, in).out.data);
+    EXPECT_NE(bound_backward(c, in, dtype::fp64, dtype::fp64).dq.expected.data, plain_backward<double>(c, in).dq.data);
 }
 
 /// Hidden keys allow nothing, however large their values; a row that sees none is 0 to the last bit but for the underflow.
@@ -350,12 +350,12 @@ TEST(error_rule, hidden_keys_allow_nothing) {
     attention_case c;
     c.k_len = 2;
     c.key_lengths = {1};
-    const auto small = bound_forward(c, numbers(1.0, {1.0, 1.0}, {2.0, 3.0}, 1.0), dtype::f32, dtype::f32);
-    const auto large = bound_forward(c, numbers(1.0, {1.0, 9.0}, {2.0, 3e9}, 1.0), dtype::f32, dtype::f32);
+    const auto small = bound_forward(c, numbers(1.0, {1.0, 1.0}, {2.0, 3.0}, 1.0), dtype::fp32, dtype::fp32);
+    const auto large = bound_forward(c, numbers(1.0, {1.0, 9.0}, {2.0, 3e9}, 1.0), dtype::fp32, dtype::fp32);
     EXPECT_EQ(small.out.allowed.data, large.out.allowed.data);
     EXPECT_EQ(small.lse.allowed.data, large.lse.allowed.data);
     c.key_lengths = {0};
-    const auto none = bound_forward(c, numbers(1.0, {1.0, 9.0}, {2.0, 3e9}, 1.0), dtype::f32, dtype::f32);
+    const auto none = bound_forward(c, numbers(1.0, {1.0, 9.0}, {2.0, 3e9}, 1.0), dtype::fp32, dtype::fp32);
     EXPECT_LT(none.out.allowed(0, 0, 0), 1e-36);
     EXPECT_EQ(none.lse.expected(0, 0, 0), -infinity);
 }
@@ -373,9 +373,9 @@ tensor<double> cut(tensor<double> x, dtype t, bool towards_zero = true) {
 }
 
 TEST(error_rule, cuts_by_hand) {
-    EXPECT_EQ(cut(1.0 + 0x1.8p-10, dtype::f16, true), 1.0 + 0x1p-10);
-    EXPECT_EQ(cut(-1.0 - 0x1.8p-10, dtype::f16, true), -1.0 - 0x1p-10);
-    EXPECT_EQ(cut(2.0 - 0x1p-20, dtype::f16, true), 2.0 - 0x1p-10);
+    EXPECT_EQ(cut(1.0 + 0x1.8p-10, dtype::fp16, true), 1.0 + 0x1p-10);
+    EXPECT_EQ(cut(-1.0 - 0x1.8p-10, dtype::fp16, true), -1.0 - 0x1p-10);
+    EXPECT_EQ(cut(2.0 - 0x1p-20, dtype::fp16, true), 2.0 - 0x1p-10);
     EXPECT_EQ(cut(1.0 + 0x1p-20, dtype::bf16, false), 1.0 + 0x1p-7);
     EXPECT_EQ(cut(1.5, dtype::bf16, true), 1.5);
 }
@@ -390,7 +390,7 @@ TEST(error_rule, refuses_stores_that_cut_off) {
     c.k_len = 50;
     c.head_dim = c.value_dim = 32;
     c.scale = 0.2;
-    for (const dtype t : {dtype::f16, dtype::bf16}) {
+    for (const dtype t : {dtype::fp16, dtype::bf16}) {
         for (const data_kind kind : {data_kind::normal, data_kind::uniform, data_kind::zeros}) {
             const auto in = make_inputs(c, t, kind, 7);
             const forward_bounds f = bound_forward(c, in, t, t);
@@ -417,7 +417,7 @@ TEST(error_rule, stores_are_judged_where_they_shorten) {
     const auto in = numbers(1.0, {0.0, 1.0}, {8.0, -3.0}, 1.0);
     const attention_case c = with_keys(2);
     for (const dtype t : all_types) {
-        const bool shortens = t == dtype::f16 || t == dtype::bf16;
+        const bool shortens = t == dtype::fp16 || t == dtype::bf16;
         EXPECT_EQ(bound_forward(c, in, t, t).out.computed.empty(), !shortens) << name(t);
         EXPECT_EQ(bound_backward(c, in, t, t).dv.computed.empty(), !shortens) << name(t);
         EXPECT_TRUE(bound_forward(c, in, t, compute_dtype(t)).out.computed.empty()) << name(t);
@@ -427,11 +427,11 @@ TEST(error_rule, stores_are_judged_where_they_shorten) {
     }
     // What is computed is held to fp32's bound.
     const forward_bounds narrow = bound_forward(c, in, dtype::bf16, dtype::bf16);
-    const forward_bounds wide = bound_forward(c, in, dtype::bf16, dtype::f32);
+    const forward_bounds wide = bound_forward(c, in, dtype::bf16, dtype::fp32);
     EXPECT_EQ(narrow.out.stored_as, dtype::bf16);
     EXPECT_DOUBLE_EQ(narrow.out.computed(0, 0, 0), wide.out.allowed(0, 0, 0));
     const backward_bounds g = bound_backward(c, in, dtype::bf16, dtype::bf16);
-    const backward_bounds wide_g = bound_backward(c, in, dtype::bf16, dtype::f32);
+    const backward_bounds wide_g = bound_backward(c, in, dtype::bf16, dtype::fp32);
     EXPECT_DOUBLE_EQ(g.dq.computed(0, 0, 0), wide_g.dq.allowed(0, 0, 0));
     EXPECT_DOUBLE_EQ(g.dv.computed(0, 0, 1), wide_g.dv.allowed(0, 0, 1));
 }

@@ -55,7 +55,7 @@ TEST(formula, a_row_without_keys_is_zero) {
     c.q_len = 2;
     c.k_len = 1;
     c.right = 0; // row 0 stands at key -1
-    const auto in = make_inputs(c, dtype::f64, data_kind::normal, 1);
+    const auto in = make_inputs(c, dtype::fp64, data_kind::normal, 1);
     EXPECT_EQ(plain_forward<double>(c, in).out(0, 0, 0, 0), 0.0);
     EXPECT_EQ(plain_forward<double>(c, in).lse(0, 0, 0), -HUGE_VAL);
     EXPECT_EQ(plain_backward<double>(c, in).dq(0, 0, 0, 0), 0.0);
@@ -85,7 +85,7 @@ void expect_slope(const attention_case& c, const attention_inputs& in, double& x
 RC_GTEST_PROP(formula, gradients_are_the_slopes_of_the_forward_pass, ()) {
     attention_case c =
         *any_case_with_features({.batch = 2, .kv_heads = 2, .group = 2, .length = 8, .dim = 5, .empty = false});
-    attention_inputs in = make_inputs(c, dtype::f64, data_kind::normal, *rc::gen::inRange<std::uint64_t>(0, 1000));
+    attention_inputs in = make_inputs(c, dtype::fp64, data_kind::normal, *rc::gen::inRange<std::uint64_t>(0, 1000));
     const auto g = plain_backward<double>(c, in);
     const auto check_one = [&](tensor<double>& values, const tensor<double>& slopes) {
         const std::size_t n = *rc::gen::inRange<std::size_t>(0, values.data.size());
@@ -100,11 +100,11 @@ RC_GTEST_PROP(formula, gradients_are_the_slopes_of_the_forward_pass, ()) {
 
 RC_GTEST_PROP(error_rule, accepts_the_plain_formula, (std::uint64_t seed)) {
     const attention_case c = *any_case();
-    const dtype t = *rc::gen::element(dtype::f64, dtype::f32, dtype::f16, dtype::bf16);
+    const dtype t = *rc::gen::element(dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16);
     const auto in = make_inputs(c, t, *any_data_kind(), seed);
     const forward_bounds f = bound_forward(c, in, t, t);
     const backward_bounds g = bound_backward(c, in, t, compute_dtype(t));
-    const bool wide = t == dtype::f64;
+    const bool wide = t == dtype::fp64;
     const auto plain_out = wide ? plain_forward<double>(c, in).out : converted<double>(plain_forward<float>(c, in).out);
     const auto plain_dk = wide ? plain_backward<double>(c, in).dk : converted<double>(plain_backward<float>(c, in).dk);
     const verdict out = within(rounded(plain_out, t), f.out, "out");
@@ -121,8 +121,8 @@ TEST(error_rule, refuses_small_errors) {
     c.k_len = 200;
     c.head_dim = c.value_dim = 64;
     c.scale = 0.125;
-    const auto in = make_inputs(c, dtype::f32, data_kind::normal, 3);
-    const forward_bounds f = bound_forward(c, in, dtype::f32, dtype::f32);
+    const auto in = make_inputs(c, dtype::fp32, data_kind::normal, 3);
+    const forward_bounds f = bound_forward(c, in, dtype::fp32, dtype::fp32);
     tensor<double> out = f.out.expected;
     EXPECT_TRUE(within(out, f.out, "out").ok);
     out(0, 0, 7, 13) += 64.0 * 0x1p-24;
@@ -137,7 +137,7 @@ TEST(error_rule, refuses_small_errors) {
     shorter.align = anchor::top_left;
     EXPECT_FALSE(within(plain_forward<double>(shorter, in).out, f.out, "out").ok);
     EXPECT_FALSE(within(converted<double>(plain_forward<float>(c, in, p_rounding::to_bfloat16).out), f.out, "out").ok);
-    const backward_bounds g = bound_backward(c, in, dtype::f32, dtype::f32);
+    const backward_bounds g = bound_backward(c, in, dtype::fp32, dtype::fp32);
     EXPECT_FALSE(within(plain_backward<double>(shorter, in).dq, g.dq, "dq").ok);
     EXPECT_FALSE(within(plain_backward<double>(shorter, in).dk, g.dk, "dk").ok);
     EXPECT_FALSE(within(plain_backward<double>(shorter, in).dv, g.dv, "dv").ok);
@@ -145,7 +145,7 @@ TEST(error_rule, refuses_small_errors) {
 
 RC_GTEST_PROP(stored_tensors, hold_their_values_in_every_layout, (std::uint64_t seed)) {
     const attention_case c = *any_case({.length = 9, .dim = 7});
-    const auto in = make_inputs(c, dtype::f16, data_kind::normal, seed);
+    const auto in = make_inputs(c, dtype::fp16, data_kind::normal, seed);
     for (const layout l : output_layouts) {
         const stored<float16> s(in.q, l);
         RC_ASSERT(s.values().data == in.q.data);

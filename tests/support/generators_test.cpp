@@ -177,7 +177,7 @@ attention_case sample() {
     return c;
 }
 
-constexpr dtype all_types[] = {dtype::f64, dtype::f32, dtype::f16, dtype::bf16};
+constexpr dtype all_types[] = {dtype::fp64, dtype::fp32, dtype::fp16, dtype::bf16};
 
 std::vector<const tensor<double>*> tensors(const attention_inputs& in) { return {&in.q, &in.k, &in.v, &in.dout}; }
 std::vector<const tensor<double>*> tensors(const attention_inputs&&) = delete; // they would outlive it
@@ -203,14 +203,14 @@ TEST(data, has_the_shapes_of_the_case_and_the_numbers_of_the_type) {
 }
 
 TEST(data, is_the_same_for_the_same_seed_and_no_other) {
-    const auto one = make_inputs(sample(), dtype::f64, data_kind::normal, 5);
-    EXPECT_EQ(one.q.data, make_inputs(sample(), dtype::f64, data_kind::normal, 5).q.data);
-    EXPECT_NE(one.q.data, make_inputs(sample(), dtype::f64, data_kind::normal, 6).q.data);
+    const auto one = make_inputs(sample(), dtype::fp64, data_kind::normal, 5);
+    EXPECT_EQ(one.q.data, make_inputs(sample(), dtype::fp64, data_kind::normal, 5).q.data);
+    EXPECT_NE(one.q.data, make_inputs(sample(), dtype::fp64, data_kind::normal, 6).q.data);
     EXPECT_NE(one.k.data, one.v.data);
     std::set<double> different(one.k.data.begin(), one.k.data.end());
     EXPECT_EQ(different.size(), one.k.data.size());
     // SplitMix64 of seed 0, as its authors list it.
-    const auto zero = make_inputs(sample(), dtype::f64, data_kind::uniform, 0);
+    const auto zero = make_inputs(sample(), dtype::fp64, data_kind::uniform, 0);
     EXPECT_EQ(zero.q.data[0], static_cast<double>(0xe220a8397b1dcdafULL >> 11) * 0x1p-53);
     EXPECT_EQ(zero.q.data[1], static_cast<double>(0x6e789e6aa1b965f4ULL >> 11) * 0x1p-53);
 }
@@ -231,20 +231,20 @@ moments moments_of(const tensor<double>& x) {
 }
 
 TEST(data, ordinary_kinds_have_their_moments) {
-    const attention_inputs normal = make_inputs(sample(), dtype::f64, data_kind::normal, 5);
+    const attention_inputs normal = make_inputs(sample(), dtype::fp64, data_kind::normal, 5);
     for (const tensor<double>* x : tensors(normal)) {
         expect_between(-0.1, moments_of(*x).mean, 0.1, "mean");
         expect_between(0.85, moments_of(*x).variance, 1.15, "variance");
         EXPECT_LT(moments_of(*x).lowest, -2.5);
         EXPECT_GT(moments_of(*x).highest, 2.5);
     }
-    const attention_inputs uniform = make_inputs(sample(), dtype::f64, data_kind::uniform, 5);
+    const attention_inputs uniform = make_inputs(sample(), dtype::fp64, data_kind::uniform, 5);
     for (const tensor<double>* x : tensors(uniform)) {
         expect_between(0.45, moments_of(*x).mean, 0.55, "mean");
         expect_between(0.0, moments_of(*x).lowest, 0.02, "lowest");
         expect_between(0.98, moments_of(*x).highest, 1.0, "highest");
     }
-    const attention_inputs with_zeros = make_inputs(sample(), dtype::f64, data_kind::zeros, 5);
+    const attention_inputs with_zeros = make_inputs(sample(), dtype::fp64, data_kind::zeros, 5);
     for (const tensor<double>* x : tensors(with_zeros)) {
         const auto zeros = static_cast<double>(std::count(x->data.begin(), x->data.end(), 0.0));
         expect_between(0.5, zeros / static_cast<double>(x->data.size()), 0.7, "zeros");
@@ -286,13 +286,13 @@ TEST(data, kinds_that_break_careless_kernels_do_what_they_say) {
             }
         }
     }
-    const auto alike = make_inputs(sample(), dtype::f32, data_kind::constant_rows, 2);
+    const auto alike = make_inputs(sample(), dtype::fp32, data_kind::constant_rows, 2);
     for (index_t j = 1; j < 40; ++j) {
         for (index_t x = 0; x < 16; ++x) ASSERT_EQ(alike.k(1, 0, j, x), alike.k(1, 0, 0, x));
     }
     EXPECT_NE(alike.v(0, 0, 0, 0), alike.v(0, 0, 1, 0));
 
-    const auto repeated = make_inputs(sample(), dtype::f32, data_kind::repeated_rows, 2);
+    const auto repeated = make_inputs(sample(), dtype::fp32, data_kind::repeated_rows, 2);
     for (const tensor<double>* x : tensors(repeated)) {
         std::map<std::vector<double>, int> rows;
         for (index_t i = 0; i < x->extent[2]; ++i) ++rows[std::vector<double>(x->row(1, 0, i), x->row(1, 0, i) + 16)];
@@ -307,7 +307,7 @@ TEST(data, kinds_that_break_careless_kernels_do_what_they_say) {
 }
 
 TEST(data, broadcast_layouts_repeat_one_index) {
-    const auto in = make_inputs(sample(), dtype::f16, data_kind::normal, 4);
+    const auto in = make_inputs(sample(), dtype::fp16, data_kind::normal, 4);
     for (const dtype t : all_types) {
         EXPECT_EQ(as_stored(in, layout::padded, t).v.data, rounded(in.v, t).data);
         const auto length = as_stored(in, layout::broadcast_length, t);

@@ -9,16 +9,16 @@ namespace {
 
 using core::log2_e;
 
-core::alignment alignment_of(anchor a) {
+alignment alignment_of(anchor a) {
     switch (a) {
     case anchor::bottom_right:
-        return core::alignment::bottom_right;
+        return alignment::bottom_right;
     case anchor::top_left:
-        return core::alignment::top_left;
+        return alignment::top_left;
     case anchor::explicit_offset:
-        return core::alignment::explicit_offset;
+        return alignment::explicit_offset;
     }
-    return core::alignment::bottom_right;
+    return alignment::bottom_right;
 }
 
 core::problem problem_of(const attention_case& c) {
@@ -30,11 +30,11 @@ core::problem problem_of(const attention_case& c) {
     p.k_len = c.k_len;
     p.head_dim = c.head_dim;
     p.value_dim = c.value_dim;
-    p.left = c.left.value_or(unbounded);
-    p.right = c.right.value_or(unbounded);
-    p.align = alignment_of(c.align);
-    p.offset = c.offset;
-    p.key_lengths = c.key_lengths.empty() ? nullptr : c.key_lengths.data();
+    p.mask.left = c.left.value_or(unbounded);
+    p.mask.right = c.right.value_or(unbounded);
+    p.mask.align = alignment_of(c.align);
+    p.mask.offset = c.offset;
+    p.key_lengths = {c.key_lengths.empty() ? nullptr : c.key_lengths.data()};
     p.scale = c.scale;
     return p;
 }

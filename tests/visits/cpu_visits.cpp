@@ -46,7 +46,7 @@ visit_list visits_of(const core::problem& p, const tile_plan& plan) {
     std::vector<float> q = numbers(p.q_len, p.head_dim), k = numbers(p.k_len, p.head_dim);
     std::vector<float> v = numbers(p.k_len, p.value_dim), out = numbers(p.q_len, p.value_dim);
     const auto refer = [](std::vector<float>& x, index_t dim) {
-        return cpu::tensor_ref{x.data(), cpu::element::f32, {0, 0, dim, 1}};
+        return tensor_ref{x.data(), dtype::fp32, memory::host, 4, {}, {0, 0, dim, 1}};
     };
     const cpu::forward_call call{p, plan, refer(q, p.head_dim), refer(k, p.head_dim), refer(v, p.value_dim)};
     const cpu::output to{refer(out, p.value_dim), {}, {}, {}};

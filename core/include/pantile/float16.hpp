@@ -6,7 +6,7 @@
 
 #include <pantile/core/macros.hpp>
 
-namespace pantile {
+namespace pantile::inline v0 {
 
 // __builtin_bit_cast and not std::bit_cast: nvcc allows no call of an unmarked constexpr function on the device.
 
@@ -61,4 +61,4 @@ struct float16 {
     }
 };
 
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -1,40 +1,22 @@
 /// \file
-/// The options of a host call: one aggregate, every field initialised, in the order in which people write them.
+/// The options of a call, on the host or on a device: one aggregate, every field initialised, in the order in which people
+/// write them.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
+#include <type_traits>
 
-#include <pantile/core/band.hpp>
-#include <pantile/core/problem.hpp>
+#include <pantile/core/mask.hpp>
+#include <pantile/core/tensor_ref.hpp>
 #include <pantile/core/tile_plan.hpp>
 
-namespace pantile {
+// Said where a call is compiled.
+#define PANTILE_SAYS_LENGTHS "pantile: lengths are numbers of type std::int64_t or std::int32_t, one a batch"
 
-using core::alignment;
-
-/// Which keys a row sees: i + off - left <= j <= i + off + right, both sides inclusive. off is k_len - q_len
-/// (bottom_right: the last row stands at the last key), 0 (top_left) or the number given by at_offset.
-/// With per-batch key lengths, k_len is that of the batch.
-struct mask {
-    index_t left = unbounded;
-    index_t right = unbounded;
-    alignment align = alignment::bottom_right;
-    index_t offset = 0; ///< read where align is explicit_offset
-
-    /// The same band with row 0 at key `off`: a chunk of a prefill, a row of a cache.
-    [[nodiscard]] constexpr mask at_offset(index_t off) const { return {left, right, alignment::explicit_offset, off}; }
-};
-
-/// Every row sees every key.
-[[nodiscard]] constexpr mask full() { return {}; }
-/// Row i sees the keys j <= i + off.
-[[nodiscard]] constexpr mask causal(alignment align = alignment::bottom_right) { return {unbounded, 0, align, 0}; }
-/// Row i sees the keys i + off - left <= j <= i + off + right; `unbounded` lifts a side.
-[[nodiscard]] constexpr mask window(index_t left, index_t right, alignment align = alignment::bottom_right) {
-    return {left, right, align, 0};
-}
+namespace pantile::inline v0 {
 
 /// The instruction sets of the CPU machine. automatic takes the best that the processor and the operating system offer,
 /// or the one that the environment variable PANTILE_ISA names (baseline, avx2, avx512, amx, in upper or lower case).
@@ -45,21 +27,109 @@ struct mask {
 /// explanation::note says so; amx throws invalid_argument.
 enum class isa : unsigned char { automatic, baseline, avx2, avx512, amx };
 
+/// The kernels of the CUDA machine. automatic takes the first of sm90, decode and portable that serves the call well, or the
+/// one that the environment variable PANTILE_CUDA_KERNEL names.
+enum class cuda_kernel : unsigned char {
+    automatic,
+    portable, ///< sm_80 and later: mma.sync, cp.async
+    decode,   ///< few rows on long keys: small row tiles, packed heads, split keys
+    sm90,     ///< Hopper: wgmma and warp specialisation; fp64 with mma.sync. All but fp32 through the copy engine
+    ffma,     ///< fp32 by fused multiply-adds, one rounding each, instead of three tf32 products; only if asked for
+};
+
+/// Whole numbers, one a batch, in the caller's memory: 64 or 32 bits each (std::int64_t, std::int32_t). From anything that lies in
+/// one piece of host memory (std::vector, std::array, std::span, an Eigen vector with data() and size()), or from device memory by
+/// on_device(span), or by a bare pointer: one number a batch on the device.
+class lengths_view {
+  public:
+    constexpr lengths_view() = default;
+    template <class R>
+        requires requires(const R& r) {
+            r.data();
+            r.size();
+        }
+    constexpr lengths_view(const R& numbers) { // NOLINT(google-explicit-constructor)
+        static_assert(accepts<decltype(numbers.data())>, PANTILE_SAYS_LENGTHS);
+        refer(numbers.data(), static_cast<index_t>(numbers.size()), memory::host);
+    }
+    template <class T, std::size_t n>
+    constexpr lengths_view(const T (&numbers)[n]) { // NOLINT(google-explicit-constructor)
+        static_assert(accepts<const T*>, PANTILE_SAYS_LENGTHS);
+        refer(numbers, static_cast<index_t>(n), memory::host);
+    }
+    template <class T>
+    constexpr lengths_view(T* numbers, std::size_t count, memory place = memory::host) {
+        static_assert(accepts<T*>, PANTILE_SAYS_LENGTHS);
+        refer(numbers, static_cast<index_t>(count), place);
+    }
+    /// Device memory, one number a batch; null: none.
+    template <class P>
+        requires std::is_pointer_v<P>
+    constexpr lengths_view(const P& on_the_device) { // NOLINT(google-explicit-constructor)
+        static_assert(accepts<P>, PANTILE_SAYS_LENGTHS);
+        refer(on_the_device, on_the_device != nullptr ? one_a_batch : 0, memory::device);
+    }
+    constexpr lengths_view(std::nullptr_t) {} // NOLINT(google-explicit-constructor)
+
+    static constexpr index_t one_a_batch = -1;
+    /// How many; one_a_batch where only that is known.
+    [[nodiscard]] constexpr index_t size() const { return size_; }
+    [[nodiscard]] constexpr bool empty() const { return size_ == 0; }
+    [[nodiscard]] constexpr memory where() const { return where_; }
+    [[nodiscard]] constexpr const core::lengths_ref& ref() const { return ref_; }
+    /// Of host memory; no check.
+    [[nodiscard]] constexpr index_t operator[](index_t b) const { return ref_[b]; }
+
+  private:
+    template <class P>
+    using number = std::remove_const_t<std::remove_pointer_t<P>>;
+    template <class P>
+    static constexpr bool accepts = std::is_same_v<number<P>, index_t> || std::is_same_v<number<P>, std::int32_t>;
+
+    template <class P>
+    constexpr void refer(P numbers, index_t count, memory place) {
+        if constexpr (std::is_same_v<number<P>, index_t>) ref_.wide = numbers;
+        if constexpr (std::is_same_v<number<P>, std::int32_t>) ref_.narrow = numbers;
+        size_ = count;
+        where_ = place;
+    }
+
+    core::lengths_ref ref_{};
+    index_t size_ = 0;
+    memory where_ = memory::host;
+};
+
+/// Says of numbers that they lie in the device's memory.
+template <class T, std::size_t n>
+[[nodiscard]] constexpr lengths_view on_device(std::span<T, n> numbers) {
+    return {numbers.data(), numbers.size(), memory::device};
+}
+
 struct options {
     pantile::mask mask{};
     /// logit = scale · q·k; any sign; default 1/sqrt(head_dim). scale·log2(e) must be finite in the precision computed in.
     std::optional<double> scale{};
     /// Keys that count in each batch, 0 … k_len; empty: all of them. The rest (padding, an unfilled cache) is never read.
-    std::span<const index_t> key_lengths{};
+    /// In the memory of q, k and v; on a device they are read when the call runs, and what is beyond 0 … k_len is clamped.
+    lengths_view key_lengths{};
     bool accumulate = false; ///< backward adds to dq, dk, dv instead of overwriting them
-    /// 0: what OpenMP would use (OMP_NUM_THREADS), fewer where there is little work. At most 4 a processor (16 where that is
-    /// more) are used, at most those that the system lets start, and 1 in a process forked after a call on several.
+    /// Of the host, 0: what OpenMP would use (OMP_NUM_THREADS), fewer where there is little work. At most 4 a processor (16 where
+    /// that is more) are used, at most those that the system lets start, and 1 in a process forked after a call on several.
     int threads = 0;
-    pantile::isa isa = isa::automatic;
-    std::optional<tile_plan> plan{}; ///< tile sizes to use instead of the chosen ones; 0 in a field: the chosen one
-    /// Memory to work in, at least explain(…).workspace_bytes; empty: memory of the library's own, of which a thread keeps up
-    /// to 4 MiB for itself and up to 128 MiB that the threads of its calls share.
+    pantile::isa isa = isa::automatic; ///< of the host
+    /// Tile sizes to use instead of the chosen ones; 0 in a field: the chosen one. A device's tiles are compiled in: there only
+    /// key_splits may be named.
+    std::optional<tile_plan> plan{};
+    cuda_kernel kernel = cuda_kernel::automatic; ///< of a device
+    /// Parts that the keys are cut into, of which partial results are merged; 0: what plan says, or else chosen.
+    index_t key_splits = 0;
+    /// Memory to work in, at least explain(…).workspace_bytes, where q, k and v are. Empty: on the host memory of the library's
+    /// own, of which a thread keeps up to 4 MiB for itself and up to 128 MiB that the threads of its calls share; on a device
+    /// the stream's pool. A device's must be 256-byte aligned.
     std::span<std::byte> workspace{};
 };
 
-} // namespace pantile
+/// The name that 0.1 had for the options of a call on a device.
+using device_options = options;
+
+} // namespace pantile::inline v0

@@ -9,7 +9,7 @@
 
 #include "../micro/simd.hpp"
 
-namespace pantile::cpu::amx {
+namespace pantile::inline v0::cpu::amx {
 
 /// Rounds where the processor does (Intel's Software Developer's Manual, TDPBF16PS): the products of even k and those of
 /// odd k are summed apart, then added to c; subnormal numbers count as zero, going in and coming out.
@@ -67,4 +67,4 @@ class emulated_unit {
     std::uint32_t tile_[8][16][16] = {}; // words: fp32 numbers, or pairs of bf16
 };
 
-} // namespace pantile::cpu::amx
+} // namespace pantile::inline v0::cpu::amx

@@ -6,7 +6,7 @@
 #include "../micro/exp2.hpp"
 #include "panel.hpp"
 
-namespace pantile::cpu::amx {
+namespace pantile::inline v0::cpu::amx {
 
 /// scores -> P = 2^(score·c - reference) for one panel, and the sums of the unrounded P. A step takes two keys of all 32
 /// queries and writes their P, rounded to bf16, as pairs: the second operand of P·V.
@@ -77,4 +77,4 @@ struct idle {
     PANTILE_INLINE void advance() const {}
 };
 
-} // namespace pantile::cpu::amx
+} // namespace pantile::inline v0::cpu::amx

@@ -12,12 +12,12 @@
 
 #include "../micro/simd.hpp"
 
-namespace pantile::cpu::amx {
+namespace pantile::inline v0::cpu::amx {
 
 /// AVX-512 as it comes with AMX. A tag of its own, so that nothing compiled with AMX is linked in place of other code.
 struct arch : xsimd::avx512bw {};
 
-} // namespace pantile::cpu::amx
+} // namespace pantile::inline v0::cpu::amx
 
 namespace xsimd::types {
 
@@ -27,7 +27,7 @@ XSIMD_DECLARE_SIMD_REGISTER_ALIAS(pantile::cpu::amx::arch, avx512bw);
 
 } // namespace xsimd::types
 
-namespace pantile::cpu::amx {
+namespace pantile::inline v0::cpu::amx {
 
 /// The unit is this thread's as long as the object lives; between calls no tile state is left that a task switch would
 /// have to save.
@@ -81,4 +81,4 @@ class hardware_unit {
     }
 };
 
-} // namespace pantile::cpu::amx
+} // namespace pantile::inline v0::cpu::amx

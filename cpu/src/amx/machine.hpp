@@ -31,7 +31,7 @@
 #include "pack.hpp"
 #include "visits.hpp"
 
-namespace pantile::cpu::amx {
+namespace pantile::inline v0::cpu::amx {
 
 template <class Unit>
 class tile_machine : public row_tile_machine<typename Unit::vector> {
@@ -383,4 +383,4 @@ constexpr forward_kernels forward_kernels_of() {
     return k;
 }
 
-} // namespace pantile::cpu::amx
+} // namespace pantile::inline v0::cpu::amx

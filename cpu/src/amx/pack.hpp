@@ -8,7 +8,7 @@
 #include "../tile_io.hpp"
 #include "panel.hpp"
 
-namespace pantile::cpu::amx {
+namespace pantile::inline v0::cpu::amx {
 
 /// Row `row` of a bf16 matrix, `dim` numbers, then zeros up to `padded`.
 template <class V>
@@ -79,4 +79,4 @@ void pack_row_pairs(const bfloat16* const (&rows)[32], index_t dim, bfloat16* sp
                       unscaled{});
 }
 
-} // namespace pantile::cpu::amx
+} // namespace pantile::inline v0::cpu::amx

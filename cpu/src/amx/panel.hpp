@@ -4,7 +4,7 @@
 
 #include <pantile/core/macros.hpp>
 
-namespace pantile::cpu::amx {
+namespace pantile::inline v0::cpu::amx {
 
 inline constexpr int tile_numbers = 512; ///< bf16 numbers of an operand tile: 16 rows of 64 bytes, one after the other
 inline constexpr int panel_rows = 32;    ///< queries of a panel: two tiles side by side
@@ -15,4 +15,4 @@ inline constexpr int block_keys = 32;    ///< keys of a block of scores: two til
 /// where the other's are just being stored (the processor compares 12 bits at first).
 inline constexpr index_t score_stride = 2 * panel_rows;
 
-} // namespace pantile::cpu::amx
+} // namespace pantile::inline v0::cpu::amx

@@ -7,7 +7,7 @@
 
 #include "panel.hpp"
 
-namespace pantile::cpu::amx {
+namespace pantile::inline v0::cpu::amx {
 
 /// What one panel has to do with the current key tile.
 struct panel_visit {
@@ -59,4 +59,4 @@ class visits {
     index_t panel_ = 0;
 };
 
-} // namespace pantile::cpu::amx
+} // namespace pantile::inline v0::cpu::amx

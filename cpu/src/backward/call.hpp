@@ -8,9 +8,9 @@
 #include <pantile/core/problem.hpp>
 #include <pantile/core/tile_plan.hpp>
 
-#include "../tensor_ref.hpp"
+#include "../elements.hpp"
 
-namespace pantile::cpu::backward {
+namespace pantile::inline v0::cpu::backward {
 
 /// One backward pass, checked.
 ///
@@ -22,8 +22,7 @@ struct call {
     tile_plan plan; ///< row_tile: a multiple of the panel; key_tile
     index_t key_chunks = 1;
     index_t chunk_keys = 0;
-    tensor_ref q, k, v, out, dout;
-    row_ref lse;
+    tensor_ref q, k, v, out, dout, lse;
     tensor_ref dq, dk, dv;
     bool accumulate = false;
     /// key_chunks > 1: what the chunks share, see shared_layout.
@@ -65,7 +64,7 @@ struct parts {
 /// Can rows of `dims` numbers of `number_bytes` be read where they lie? With whole vectors of `lanes` numbers, if `lanes`
 /// is not 1.
 PANTILE_FN bool rows_in_place(const tensor_ref& t, index_t dims, index_t lanes, index_t number_bytes) {
-    const element own = number_bytes == 8 ? element::f64 : element::f32;
+    const dtype own = number_bytes == 8 ? dtype::fp64 : dtype::fp32;
     return t.type == own && t.stride[3] == 1 && dims % lanes == 0 && !rows_far_apart(t.stride[2], number_bytes);
 }
 
@@ -149,4 +148,4 @@ struct shared_layout {
     }
 };
 
-} // namespace pantile::cpu::backward
+} // namespace pantile::inline v0::cpu::backward

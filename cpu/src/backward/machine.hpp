@@ -21,7 +21,7 @@
 #include "../micro/product.hpp"
 #include "call.hpp"
 
-namespace pantile::cpu::backward {
+namespace pantile::inline v0::cpu::backward {
 
 /// One query head of the running work item, prepared: row-major and panel forms, statistics, dQᵀ.
 template <class T>
@@ -254,4 +254,4 @@ class machine {
     key_data<T> key_;
 };
 
-} // namespace pantile::cpu::backward
+} // namespace pantile::inline v0::cpu::backward

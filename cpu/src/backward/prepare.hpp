@@ -9,7 +9,7 @@
 #include "machine.hpp"
 #include "statistics.hpp"
 
-namespace pantile::cpu::backward {
+namespace pantile::inline v0::cpu::backward {
 
 /// Rows of one head in compute precision, and how far apart they are.
 template <class T>
@@ -113,7 +113,7 @@ class prepared_rows {
     }
 
     [[nodiscard]] T lse_of(index_t h, index_t row) const {
-        const row_ref& lse = call_.lse;
+        const tensor_ref& lse = call_.lse;
         return static_cast<const T*>(lse.data)[batch_ * lse.stride[0] + h * lse.stride[1] + row * lse.stride[2]];
     }
 
@@ -210,4 +210,4 @@ void prepare_panel(const call& c, index_t number, std::byte* scratch) {
                      key_scratch_of<T>(c, own, reinterpret_cast<T*>(scratch)));
 }
 
-} // namespace pantile::cpu::backward
+} // namespace pantile::inline v0::cpu::backward

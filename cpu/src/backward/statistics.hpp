@@ -9,7 +9,7 @@
 #include "../panel.hpp"
 #include "call.hpp"
 
-namespace pantile::cpu::backward {
+namespace pantile::inline v0::cpu::backward {
 
 /// Up to this size lse gives P to 256·u, no worse than scores of that size are themselves.
 inline constexpr int trusted_lse = 256;
@@ -80,4 +80,4 @@ class panel_statistics {
     alignas(64) T sum_[panel]; // of 2^((s - max)·c)
 };
 
-} // namespace pantile::cpu::backward
+} // namespace pantile::inline v0::cpu::backward

@@ -9,7 +9,7 @@
 
 #include "prepare.hpp"
 
-namespace pantile::cpu::backward {
+namespace pantile::inline v0::cpu::backward {
 
 template <class T>
 PANTILE_INLINE inline bool all_finite(const T* data, index_t count) {
@@ -155,4 +155,4 @@ class visible_pairs {
     T exponent_scale_;
 };
 
-} // namespace pantile::cpu::backward
+} // namespace pantile::inline v0::cpu::backward

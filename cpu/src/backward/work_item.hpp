@@ -11,7 +11,7 @@
 
 #include "visible_pairs.hpp"
 
-namespace pantile::cpu::backward {
+namespace pantile::inline v0::cpu::backward {
 
 /// The keys of a chunk, in a batch that may end before it.
 inline core::span keys_of_chunk(const call& c, index_t batch, index_t chunk) {
@@ -286,4 +286,4 @@ constexpr kernels kernels_of() {
             reduce_dq_panel<V>};
 }
 
-} // namespace pantile::cpu::backward
+} // namespace pantile::inline v0::cpu::backward

@@ -6,7 +6,7 @@
 
 #include "../micro/inline.hpp"
 
-namespace pantile::cpu::decode {
+namespace pantile::inline v0::cpu::decode {
 
 /// Rows that the next step will read, asked for into L2 while this step computes, key by key: with much arithmetic a key
 /// the instructions in flight span too few keys for memory to be kept busy.
@@ -22,4 +22,4 @@ struct ahead {
     }
 };
 
-} // namespace pantile::cpu::decode
+} // namespace pantile::inline v0::cpu::decode

@@ -4,7 +4,7 @@
 
 #include "../micro/convert.hpp"
 
-namespace pantile::cpu::decode {
+namespace pantile::inline v0::cpu::decode {
 
 /// A run of dims that are read at once. Where they lie in the vectors is up to the type: what meets them, packed Q and the
 /// sums of O, is kept in the same order.
@@ -55,4 +55,4 @@ struct cut {
     [[nodiscard]] PANTILE_INLINE index_t repeated(index_t c) const { return c < whole() ? 0 : dims - dim % dims; }
 };
 
-} // namespace pantile::cpu::decode
+} // namespace pantile::inline v0::cpu::decode

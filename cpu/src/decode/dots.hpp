@@ -5,7 +5,7 @@
 #include "../micro/transpose.hpp"
 #include "chunk.hpp"
 
-namespace pantile::cpu::decode {
+namespace pantile::inline v0::cpu::decode {
 
 /// Rows that go through the score kernel together. With the keys beside them their sums fill the square that one
 /// transposing addition turns into a vector of scores.
@@ -66,4 +66,4 @@ PANTILE_INLINE inline V dots(packed_rows<V> q, const From* const (&key)[lanes<V>
     return horizontal_sums(sum);
 }
 
-} // namespace pantile::cpu::decode
+} // namespace pantile::inline v0::cpu::decode

@@ -21,7 +21,7 @@
 #include "dots.hpp"
 #include "values.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 template <class V>
 class decode_machine {
@@ -449,4 +449,4 @@ constexpr forward_kernels decode_kernels_of() {
             key_tile};
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -5,7 +5,7 @@
 #include "ahead.hpp"
 #include "chunk.hpp"
 
-namespace pantile::cpu::decode {
+namespace pantile::inline v0::cpu::decode {
 
 /// Sums that are kept in registers: enough to hide the latency of a multiply-add on two ports, and rows · vectors of them
 /// leave room for what is loaded.
@@ -95,4 +95,4 @@ void add_values(const weighted_keys<V, From>& in, cut<V, From> dims, number_t<V>
     strips(std::integral_constant<int, per_chunk>{}, dims.chunks());
 }
 
-} // namespace pantile::cpu::decode
+} // namespace pantile::inline v0::cpu::decode

@@ -3,8 +3,8 @@
 #include "../amx/hardware_unit.hpp"
 #include "../amx/machine.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 constinit const forward_kernels amx_forward_bf16 = amx::forward_kernels_of<amx::hardware_unit>();
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

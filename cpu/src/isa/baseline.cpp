@@ -1,7 +1,7 @@
 // What every processor of the target has: SSE2 on x86-64, the compiler's default vectors elsewhere.
 #include "../kernels_of.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 namespace {
 
 #if defined(PANTILE_X86)
@@ -14,4 +14,4 @@ using baseline_arch = xsimd::default_arch;
 
 constinit const kernels baseline_kernels = kernels_of<baseline_arch>(isa::baseline, "baseline");
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

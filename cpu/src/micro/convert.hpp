@@ -7,7 +7,7 @@
 
 #include "simd.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 namespace detail {
 
@@ -103,4 +103,4 @@ PANTILE_INLINE inline void store_some(const V& x, To* p, index_t n) {
     for (index_t i = 0; i < n; ++i) p[i] = To(wide[i]);
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

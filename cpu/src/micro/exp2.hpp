@@ -14,7 +14,7 @@
 
 #include "simd.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 namespace detail {
 
@@ -131,4 +131,4 @@ PANTILE_INLINE inline V power_of_two(const V& x) {
     return exp2_of<V>::apply(x);
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

@@ -18,7 +18,7 @@
 
 #include "simd.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 /// A(m, k) = data[m·stride + k]: the rows of a row-major matrix.
 template <class T>
@@ -132,4 +132,4 @@ void product(index_t m_length, const A& a, vectors_of<number_t<V>> b, K k, Epilo
     if (m < m_length) detail::block<V, 1, vectors>(a, m, b, k, epilogue);
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

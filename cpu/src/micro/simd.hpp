@@ -13,7 +13,7 @@
 
 #include "inline.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 template <class V>
 using number_t = typename V::value_type;
@@ -42,4 +42,4 @@ PANTILE_INLINE inline void unroll(F&& f) {
     (std::make_integer_sequence<int, count>{});
 }
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

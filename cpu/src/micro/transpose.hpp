@@ -5,7 +5,7 @@
 
 #include "convert.hpp"
 
-namespace pantile::cpu {
+namespace pantile::inline v0::cpu {
 
 namespace detail {
 
@@ -181,4 +181,4 @@ struct scaled_by_column {
     }
 };
 
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

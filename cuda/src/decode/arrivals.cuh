@@ -7,7 +7,7 @@
 // the process), and its first block replaces whatever does not carry it. The last block leaves 0, so that a captured
 // launch may run again with the same ticket.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 struct arrivals {
     std::uint64_t* word;
@@ -36,4 +36,4 @@ struct arrivals {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -6,7 +6,7 @@
 
 // Parts of a row over disjoint keys: merged, and stored.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Four neighbouring columns of one row of O, not normalised, with the row's softmax.
 struct row_piece {
@@ -77,4 +77,4 @@ struct row_piece {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

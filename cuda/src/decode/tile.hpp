@@ -4,7 +4,7 @@
 
 // The sizes of one decode kernel.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// A block holds up to 16 packed query rows. Each of its warps has a share of the keys to itself, a ring of `stages` key
 /// tiles of K and of V to bring them through, and its own O of all rows. `resident` blocks fit a multiprocessor.
@@ -46,4 +46,4 @@ struct decode_parts {
     [[nodiscard]] PANTILE_FN index_t bytes() const { return first_byte() + groups * splits * floats() * 4; }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -8,7 +8,7 @@
 
 // 2^(scale·score - reference) for many scores of one row, by a table. Plain C++, so that a host proves it.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Entries of the table of 2^(i/256).
 inline constexpr int f64_steps = 256;
@@ -59,4 +59,4 @@ PANTILE_FN double f64_exp2(double score, double scale, double base, const Table&
     return std::fma(power * f, q, power);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

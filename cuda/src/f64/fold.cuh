@@ -10,7 +10,7 @@
 // no maximum, only a look whether all lie in the range that the references serve: on their upper halves, which the fp64
 // unit, busy with products, need not see. Elements lie as in tile/softmax.cuh.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What a launch computes once on the host.
 struct f64_constants {
@@ -170,4 +170,4 @@ __device__ __forceinline__ void add_sums(f64_row (&row)[2], const double (&p)[n]
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -3,7 +3,7 @@
 #include "../tile/load.cuh"
 #include "warp.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 template <class tile>
 struct alignas(tile_alignment) f64_shared {
@@ -98,4 +98,4 @@ class f64_machine {
     bool idle_ = false;
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

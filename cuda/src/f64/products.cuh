@@ -7,7 +7,7 @@
 // The two products of a key tile, one warp, 16 query rows. Operands of the next step are read while the unit works on this
 // one, into registers of their own. Shared-memory traffic of a product: K or V 1 KB; Q 2 KB a panel and key tile.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Byte offsets of what a lane reads of eight rows of a panel; eight rows further the swizzle repeats.
 struct f64_places {
@@ -104,4 +104,4 @@ __device__ __forceinline__ void multiply_values(double (&o)[8 * tile::panels], c
     join(tile::panels - 1, 4);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -17,7 +17,7 @@
 //     O      panel n, query row 8r + 2t + e, column 2g + x is o[8n + 4r + 2x + e]
 // No two lanes of a quarter warp meet in a bank.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Padded head dim, query rows and keys of a tile, warps, blocks that a multiprocessor should hold at least (registers are
 /// shared out accordingly), warps that share 16 rows: each has half of O's columns and multiplies scores over half the head
@@ -53,4 +53,4 @@ PANTILE_FN int f64_query_offset(int row, int column) {
 /// Where score i of 16 keys, in the order of S, stands in the two B operands of P·V: query rows 0 to 7, then 8 to 15.
 PANTILE_FN int f64_place_in_p(int i) { return i / 8 * 8 + i / 2 % 2 * 4 + i / 4 % 2 * 2 + i % 2; }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -10,7 +10,7 @@
 #include <pantile/core/schedule.hpp>
 #include <pantile/core/walk.hpp>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What a block knows of its work, in shared memory: looked at once a tile at most, where registers are short.
 struct f64_work {
@@ -216,4 +216,4 @@ class f64_warp {
     double o_[8 * tile::panels];
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -10,7 +10,7 @@
 
 // Q, K and V from global into shared memory, by cp.async.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// This thread's copies have come, and every other's: what is awaited may be read, and all have read what they awaited
 /// before.
@@ -120,4 +120,4 @@ class half_copies {
     bool due_ = false; ///< the next products issue the copies of a tile
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -6,7 +6,7 @@
 
 // From scores to probabilities: the mask, the rows' references, and the exponentials.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Minus infinity for the scores of key tile t that the mask hides, or whose key does not exist.
 template <class T, class tile>
@@ -118,4 +118,4 @@ __device__ __forceinline__ void add_sums(half_states<tile>& state, const row_num
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

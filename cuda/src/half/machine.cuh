@@ -8,7 +8,7 @@
 
 #include <type_traits>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// The machine that core::walk::forward drives, one in each thread.
 template <class T, class tile>
@@ -119,4 +119,4 @@ class half_machine {
     half_states<tile> state_;
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

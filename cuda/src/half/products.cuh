@@ -8,7 +8,7 @@
 // Q·Kᵀ and P·V by mma.sync, in steps of 16 keys by 16 columns. Beside each step go copies of the other operand's tile, and
 // beside P·V the exponentials that the next steps need.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Where a lane reads its operands, shared addresses: its chunks of the first 16 rows and columns.
 template <class tile>
@@ -153,4 +153,4 @@ __device__ __forceinline__ void multiply_shared_values(half_output<tile>& o, con
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

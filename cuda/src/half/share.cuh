@@ -5,7 +5,7 @@
 // What two warps that share rows tell each other, through shared memory: the maxima of each row's two halves of scores, P,
 // and at the end the sums. `tiles` is the block's first tile.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Waits for the warp that shares this one's rows.
 template <class tile>
@@ -93,4 +93,4 @@ __device__ __forceinline__ void take_probabilities(char* tiles, int j, half_prob
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -7,7 +7,7 @@
 
 // A row tile's result and its statistics.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// O, normalised, through Q's place in shared memory, so that whole rows leave in pieces of 16 bytes. A warp writes and
 /// reads its own rows only.
@@ -118,4 +118,4 @@ __device__ __forceinline__ void store_result(const forward_arguments& a, const h
     store_states<T, tile>(a, work, state);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -6,7 +6,7 @@
 
 // Which part of a tile is a thread's, and what it holds in registers.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Where a thread stands in its block and in the row tile.
 template <class tile>
@@ -46,4 +46,4 @@ __device__ __forceinline__ std::uint32_t pinned(std::uint32_t x) {
     return x;
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -10,7 +10,7 @@
 // thread. Above that two warps share 32 rows: each takes half of the keys for Q·Kᵀ and half of the columns of O for P·V,
 // and they exchange maxima and P through shared memory.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Padded head dim, query rows and keys of a tile, warps, blocks that a multiprocessor should hold (registers are shared
 /// out accordingly), warps that share rows.
@@ -50,4 +50,4 @@ struct half_tile {
     static PANTILE_FN int columns_at(int x) { return sharers == 1 ? x : x / 2 * 4 + x % 2; }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

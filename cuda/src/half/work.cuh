@@ -5,7 +5,7 @@
 
 #include <pantile/core/band.hpp>
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What a launch computes once on the host.
 struct half_constants {
@@ -32,4 +32,4 @@ struct half_work {
     [[nodiscard]] PANTILE_FN bool sees_keys(int r) const { return core::max(low + r, 0) < core::min(high + r, k_len); }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

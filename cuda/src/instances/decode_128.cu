@@ -1,6 +1,6 @@
 #include "../launch_decode.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 // The first where shared memory has room for its rings: all of a Hopper multiprocessor's.
 extern const kernel decode_128[4];
@@ -11,4 +11,4 @@ const kernel decode_128[4] = {
     decode_entry<__nv_bfloat16, 128, 4, 2, 2>(),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -1,6 +1,6 @@
 #include "../launch_f64.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 // Head dim, row tile, key tile, warps, blocks a multiprocessor; the small tile is that of decode, and of devices with less shared memory.
 extern const kernel f64_128[3];
@@ -10,4 +10,4 @@ const kernel f64_128[3] = {
     f64_entry<128, 32, 16, 2, 2>(cuda_kernel::decode),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

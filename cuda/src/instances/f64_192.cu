@@ -1,6 +1,6 @@
 #include "../launch_f64.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 // Head dim, row tile, key tile, warps, blocks a multiprocessor, warps that share 16 rows.
 extern const kernel f64_192[2];
@@ -9,4 +9,4 @@ const kernel f64_192[2] = {
     f64_entry<192, 64, 16, 8, 1, 2>(cuda_kernel::decode),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

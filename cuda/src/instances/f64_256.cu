@@ -1,6 +1,6 @@
 #include "../launch_f64.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 // Head dim, row tile, key tile, warps, blocks a multiprocessor, warps that share 16 rows; the small tile is that of
 // decode, and of devices with less shared memory.
@@ -11,4 +11,4 @@ const kernel f64_256[3] = {
     f64_entry<256, 32, 16, 4, 1, 2>(cuda_kernel::decode),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

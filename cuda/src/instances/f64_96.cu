@@ -1,6 +1,6 @@
 #include "../launch_f64.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 // Head dim, row tile, key tile, warps, blocks a multiprocessor.
 extern const kernel f64_96[2];
@@ -9,4 +9,4 @@ const kernel f64_96[2] = {
     f64_entry<96, 64, 16, 4, 2>(cuda_kernel::decode),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

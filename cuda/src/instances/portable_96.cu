@@ -1,6 +1,6 @@
 #include "../launch_half.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 extern const kernel portable_96[4];
 const kernel portable_96[4] = {
@@ -10,4 +10,4 @@ const kernel portable_96[4] = {
     half_entry<__nv_bfloat16, 96, 64, 128, 4, 2>(cuda_kernel::decode),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

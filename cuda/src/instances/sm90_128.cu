@@ -1,6 +1,6 @@
 #include "../launch_sm90.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 constexpr sm90_shape shape = {.dim = 128,
@@ -19,4 +19,4 @@ const kernel sm90_128[2] = {
     sm90_entry<__nv_bfloat16, shape>(),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

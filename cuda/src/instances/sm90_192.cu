@@ -1,6 +1,6 @@
 #include "../launch_sm90.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 constexpr sm90_shape square = {.dim = 192, .value_dim = 192, .keys = 112};
@@ -17,4 +17,4 @@ const kernel sm90_192[4] = {
     sm90_entry<__nv_bfloat16, narrow_values>(),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

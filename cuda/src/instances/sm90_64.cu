@@ -1,6 +1,6 @@
 #include "../launch_sm90.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 /// Of `consumers` times 64 rows. The small one is for few rows, and for short causal row tiles, which are mostly diagonal: it
@@ -27,4 +27,4 @@ const kernel sm90_64[4] = {
     sm90_entry<__nv_bfloat16, small>(),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -1,6 +1,6 @@
 #include "../launch_sm90_f64.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 // Slots of the ring, head dim, row tile, key tile, warps, blocks a multiprocessor, warps that share 16 rows.
 extern const kernel sm90_f64[5];
@@ -10,4 +10,4 @@ const kernel sm90_f64[5] = {
     sm90_f64_entry<2, 256, 64, 16, 8, 1, 2>(),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -1,6 +1,6 @@
 #include "../launch_sm90_tf32.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 namespace {
 
 // Registers are what sizes depend on: at d 64 a third consumer fits, above d 128 key tiles of 32 only.
@@ -32,4 +32,4 @@ const kernel sm90_tf32[6] = {
     sm90_tf32_entry<d192_128>(), sm90_tf32_entry<d192>(), sm90_tf32_entry<d256>(),
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

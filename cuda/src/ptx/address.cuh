@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-namespace pantile::cuda::ptx {
+namespace pantile::inline v0::cuda::ptx {
 
 /// The 32-bit address within the shared window that PTX's `.shared` operands take.
 __device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
@@ -32,4 +32,4 @@ __device__ __forceinline__ void load_pair(double* to, std::uint32_t from) {
     asm volatile("ld.shared.v2.f64 {%0, %1}, [%2];" : "=d"(to[0]), "=d"(to[1]) : "r"(from));
 }
 
-} // namespace pantile::cuda::ptx
+} // namespace pantile::inline v0::cuda::ptx

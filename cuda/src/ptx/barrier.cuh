@@ -4,7 +4,7 @@
 
 // Barriers in shared memory (mbarrier, sm_90) and named barriers over part of a block.
 
-namespace pantile::cuda::ptx {
+namespace pantile::inline v0::cuda::ptx {
 
 /// One mbarrier. A phase ends when `count` arrivals and all expected bytes have come in; `parity` is the low bit of
 /// the phase number, so that a waiter at parity 1 passes a fresh barrier and a waiter at parity 0 does not.
@@ -71,4 +71,4 @@ __device__ __forceinline__ void named_arrive() {
     asm volatile("bar.arrive %0, %1;" ::"n"(id), "n"(threads) : "memory");
 }
 
-} // namespace pantile::cuda::ptx
+} // namespace pantile::inline v0::cuda::ptx

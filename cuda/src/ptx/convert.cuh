@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace pantile::cuda::ptx {
+namespace pantile::inline v0::cuda::ptx {
 
 /// Two fp32 numbers rounded to nearest even and packed, `low` in the lower half.
 template <class T>
@@ -40,4 +40,4 @@ __device__ __forceinline__ void split_tf32(float x, std::uint32_t& high, std::ui
     low = __float_as_uint(x - __uint_as_float(high));
 }
 
-} // namespace pantile::cuda::ptx
+} // namespace pantile::inline v0::cuda::ptx

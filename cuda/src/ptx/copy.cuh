@@ -7,7 +7,7 @@
 
 // Copies from global to shared memory that do not pass through registers.
 
-namespace pantile::cuda::ptx {
+namespace pantile::inline v0::cuda::ptx {
 
 /// 16 bytes (cp.async, sm_80); with `valid` false it writes zeros and reads nothing. Cached in L2 only.
 __device__ __forceinline__ void copy_async_16(void* shared, const void* global, bool valid) {
@@ -78,4 +78,4 @@ __device__ __forceinline__ void copy_box(void* shared, const CUtensorMap& map, b
                  : "memory");
 }
 
-} // namespace pantile::cuda::ptx
+} // namespace pantile::inline v0::cuda::ptx

@@ -2,7 +2,7 @@
 
 #include "address.cuh"
 
-namespace pantile::cuda::ptx {
+namespace pantile::inline v0::cuda::ptx {
 
 /// Four 8x8 matrices of 16-bit elements. Lane l names row l % 8 of matrix l / 8 (16 bytes, 16-byte aligned); of each
 /// matrix lane l receives row l / 4, columns 2 (l % 4) and the next.
@@ -22,4 +22,4 @@ __device__ __forceinline__ void load_matrices_transposed(std::uint32_t (&r)[4], 
                  : "memory");
 }
 
-} // namespace pantile::cuda::ptx
+} // namespace pantile::inline v0::cuda::ptx

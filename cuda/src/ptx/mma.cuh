@@ -8,7 +8,7 @@
 // One warp's matrix product c += a b with all operands in registers. With g = lane / 4 and t = lane % 4, a thread holds
 // of c (16x8): rows g and g + 8, columns 2t and 2t + 1, as {(g, 2t), (g, 2t+1), (g+8, 2t), (g+8, 2t+1)}.
 
-namespace pantile::cuda::ptx {
+namespace pantile::inline v0::cuda::ptx {
 
 /// m16n8k16, 16-bit inputs. a: {(g, 2t..), (g+8, 2t..), (g, 2t+8..), (g+8, 2t+8..)}; b: rows 2t.. and 2t+8.. of column g.
 template <class T>
@@ -66,4 +66,4 @@ __device__ __forceinline__ void add_f64(double& x, double y) {
     asm volatile("add.rn.f64 %0, %0, %1;" : "+d"(x) : "d"(y));
 }
 
-} // namespace pantile::cuda::ptx
+} // namespace pantile::inline v0::cuda::ptx

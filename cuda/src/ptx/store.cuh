@@ -8,7 +8,7 @@
 
 // From registers to shared memory in matrix order (stmatrix), and from there to global memory by the copy engine (sm_90).
 
-namespace pantile::cuda::ptx {
+namespace pantile::inline v0::cuda::ptx {
 
 /// Four 8x8 matrices of 16 bits to shared memory: lane l gives the address of row l % 8 of matrix l / 8, and holds in w[m]
 /// elements 2 (l % 4) and the next of row l / 4 of matrix m.
@@ -33,4 +33,4 @@ __device__ __forceinline__ void wait_until_stores_are_read() {
     asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
 }
 
-} // namespace pantile::cuda::ptx
+} // namespace pantile::inline v0::cuda::ptx

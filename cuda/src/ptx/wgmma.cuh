@@ -12,7 +12,7 @@
 // [n][k] in `ss` (as K is for Q·Kᵀ) and [k][n] in `rs` (as V is for P·V).
 // Accumulator i of a thread: row 16·warp + lane/4 + 8·((i>>1)&1), column 8·(i/4) + 2·(lane%4) + (i&1).
 
-namespace pantile::cuda::ptx {
+namespace pantile::inline v0::cuda::ptx {
 
 /// Orders register and shared-memory accesses of the warpgroup before its next matrix products.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -85,4 +85,4 @@ PANTILE_WGMMA_BOTH(256, PANTILE_NAMES_128, (PANTILE_REG32(0), PANTILE_REG32(32),
 #undef PANTILE_WGMMA_BOTH
 #undef PANTILE_WGMMA
 
-} // namespace pantile::cuda::ptx
+} // namespace pantile::inline v0::cuda::ptx

@@ -9,7 +9,7 @@
 // memory, stored [n][k]: with four-byte operands the unit takes no other order. It reads the top 19 bits of a number.
 // Accumulators lie as in wgmma.cuh.
 
-namespace pantile::cuda::ptx {
+namespace pantile::inline v0::cuda::ptx {
 
 template <int n>
 struct wgmma_tf32;
@@ -33,4 +33,4 @@ PANTILE_WGMMA_TF32(64, PANTILE_NAMES_32, (PANTILE_REG32(0)), "%32", "%33", "%34"
 
 #undef PANTILE_WGMMA_TF32
 
-} // namespace pantile::cuda::ptx
+} // namespace pantile::inline v0::cuda::ptx

@@ -6,7 +6,7 @@
 #include "shared.cuh"
 #include "store.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// One warpgroup of consumers: 64 query rows, S = Q·Kᵀ and O += P·V on the matrix unit, P from registers. A thread holds two
 /// rows, 8 apart, of every accumulator tile (see tile/softmax.cuh).
@@ -267,4 +267,4 @@ class sm90_consumer {
     float factor_[2]; ///< of O, from the last fold
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -4,7 +4,7 @@
 
 // The row tiles of a launch, handed out to blocks as they become free, from global memory that nobody has zeroed.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Hands out the numbers from `first` to `end` - 1. `memory` may hold anything at the launch: the launch has a ticket of 48
 /// bits (see arrivals), and the first block to look replaces whatever does not carry it. Every block takes numbers until it
@@ -52,4 +52,4 @@ struct item_counter {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -5,7 +5,7 @@
 // Descriptors of operands in shared memory, of tiles of one kind: they differ in their low words only, which hold addresses in
 // units of 16 bytes.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 __device__ __forceinline__ std::uint32_t low_word(std::uint64_t descriptor) {
     return static_cast<std::uint32_t>(descriptor);
@@ -17,4 +17,4 @@ __device__ __forceinline__ std::uint64_t whole_descriptor(std::uint32_t low) {
 /// registers, where the matrix unit takes them from.
 __device__ __forceinline__ std::uint32_t uniform(std::uint32_t low) { return __shfl_sync(0xffffffffU, low, 0); }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

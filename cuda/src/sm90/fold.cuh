@@ -2,7 +2,7 @@
 
 #include "../tile/softmax.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Minus infinity for the scores of row r's columns before begin[r], or from end[r] on, counted from this thread's first
 /// column.
@@ -54,4 +54,4 @@ __device__ __forceinline__ void fold_lazily(float (&s)[n], row_state<float> (&st
     for (int r = 0; r < 2; ++r) state[r].sum = fmaf(state[r].sum, factor[r], sum[2 * r] + sum[2 * r + 1]);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

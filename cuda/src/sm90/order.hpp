@@ -6,7 +6,7 @@
 
 // The order in which the persistent blocks of a Hopper launch take row tiles.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Division by a number that is known at the launch: a product and a shift for some twenty dependent instructions.
 struct divisor {
@@ -69,4 +69,4 @@ struct work_order {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -8,7 +8,7 @@
 
 // The producers: two threads that have the copy engine bring every tile, as far ahead as the rings allow.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// One tile, a panel of 64 columns at a time; its bytes count against `done`.
 template <int rows, int columns>
@@ -157,4 +157,4 @@ class key_producer {
     int pending_batch_ = 0;
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -6,7 +6,7 @@
 
 // The matrix products of a Hopper consumer.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// The products of one warpgroup's 64 rows, operands in shared memory but for P. They are issued as one group each and not
 /// waited for.
@@ -74,4 +74,4 @@ struct sm90_turns {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

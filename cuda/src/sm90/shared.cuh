@@ -10,7 +10,7 @@
 // What the warpgroups of a Hopper block share: rings of Q, K and V tiles with a full and an empty barrier a stage, the
 // producers' notes, and the staging of O.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What the consumers are told with a K tile.
 struct key_note {
@@ -79,4 +79,4 @@ __device__ __forceinline__ core::schedule schedule_of(const forward_arguments& a
     return {sequence, a.shape.band_of(sequence), tile::rows, tile::keys};
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

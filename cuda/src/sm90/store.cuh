@@ -9,7 +9,7 @@
 
 // O from accumulator registers through shared memory to the copy engine.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// One warp's 16 rows, normalised: element o[4j + 2r + e] of a lane is column 8j + 2 (lane % 4) + e of row lane / 4 + 8r.
 /// `stage` is the warp's own; the copy engine reads it while the warp goes on, and until
@@ -46,4 +46,4 @@ __device__ __forceinline__ void store_through_shared_memory(const CUtensorMap& m
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -4,7 +4,7 @@
 
 // The sizes of one Hopper kernel.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What an instance is free to choose.
 struct sm90_shape {
@@ -50,4 +50,4 @@ struct sm90_tile {
     static_assert(producer_registers + consumers * consumer_registers <= 65536 / threads / 8 * 8 * (consumers + 1));
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -4,7 +4,7 @@
 #include "../ptx/barrier.cuh"
 #include "../ptx/copy.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// f64_tile with a ring of `slots` tiles, which K and V take in turns.
 template <int slots_, int... sizes>
@@ -147,4 +147,4 @@ class sm90_f64_machine {
     f64_warp<tile> warp_;
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -4,7 +4,7 @@
 #include "../tile/store.cuh"
 #include "products.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// One warpgroup of 64 query rows. Its warps load and split their own rows of Q, and split P; K and V come as planes. A
 /// thread holds two rows, 8 apart, of every accumulator tile (see tile/softmax.cuh).
@@ -93,4 +93,4 @@ class tf32_consumer {
     float o_[tile::value_dim / 2];
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -4,7 +4,7 @@
 
 // Copies of fp32 numbers from global to shared memory, 16 bytes (a chunk) at a time.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Starts the copy of one chunk. `columns`: how many of its numbers the tensor has (at most 0: none, and nothing is read); the
 /// others become zeros. `vectors`: chunks are whole and aligned; else they come through registers, one number at a time.
@@ -20,4 +20,4 @@ __device__ __forceinline__ void copy_chunk(char* to, const float* from, int colu
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -9,7 +9,7 @@
 // towards zero) and grow with the sum, so that small products come before large ones, and few of them go into one
 // accumulator before it joins the result in fp32.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// to += part. Pinned, because the compiler would do all of it at the end and keep all parts till
 /// then.
@@ -143,4 +143,4 @@ __device__ __forceinline__ void values(float (&o)[tile::value_dim / 2], const fl
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -7,7 +7,7 @@
 #include "load.cuh"
 #include "tile.hpp"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// The A operands of `steps` products, eight columns of Q each: lane (g, t) holds rows g and g + 8 at columns 8x + t and
 /// 8x + t + 4.
@@ -89,4 +89,4 @@ class tf32_queries {
     std::uint32_t first_; ///< shared address of this lane's first element
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

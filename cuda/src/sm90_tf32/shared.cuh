@@ -8,7 +8,7 @@
 
 // What the warpgroups of a block share.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// K or V of one head, of which keys [begin, end) are worth reading; the others become zeros.
 struct alignas(16) tf32_source {
@@ -47,4 +47,4 @@ struct alignas(tile_alignment) tf32_shared {
     tf32_note note[tf32_notes];
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -11,7 +11,7 @@
 // splitter need no barrier among them. All places of a lane differ by constants from one that it computes once. Traffic of a
 // stage: 4 bytes a number written as they come and read once, 8 written; no bank conflicts.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Four numbers and their parts.
 struct split_chunk {
@@ -113,4 +113,4 @@ struct value_planes {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

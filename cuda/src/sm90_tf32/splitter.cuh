@@ -6,7 +6,7 @@
 #include "shared.cuh"
 #include "split.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// The first warpgroup: brings K and V tiles, stage after stage, and splits them into planes. Each of its four warps does its
 /// quarter of every stage on its own; only barriers of the ring join them. Copies run `ahead` stages before the splitting.
@@ -166,4 +166,4 @@ class tf32_splitter {
     int pending_ = 0;    ///< stages that have been loaded and not split
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

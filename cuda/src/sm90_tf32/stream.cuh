@@ -4,7 +4,7 @@
 #include "../sm90/shared.cuh"
 #include "shared.cuh"
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// A consumer warp's view of the ring: stages come one after the other and are given back in the same order.
 template <class tile>
@@ -39,4 +39,4 @@ class tf32_stream {
     int oldest_ = 0;
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -6,7 +6,7 @@
 
 // The sizes of one fp32 kernel on Hopper.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What an instance is free to choose.
 struct tf32_shape {
@@ -71,4 +71,4 @@ struct tf32_tile {
     static_assert(splitter_registers + consumers * consumer_registers <= 65536 / threads / 8 * 8 * (consumers + 1));
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -8,7 +8,7 @@
 
 // 2^x in fp64 for exponents of a softmax, x <= 0. Plain C++, so that a host proves it.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// 2^x within 1 ulp for -1022 <= x < 1024; 0 below (subnormal results flush), NaN for NaN. x = n + f with n the nearest
 /// integer: a polynomial of degree 11 in f (Chebyshev, relative error 2^-58 on [-1/2, 1/2]), times 2^n. 16 fp64 operations.
@@ -33,4 +33,4 @@ PANTILE_FN double exp2_f64(double x) {
     return x < -1022.0 ? 0.0 : p * power; // a product, so that NaN stays NaN
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

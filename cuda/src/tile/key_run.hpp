@@ -4,7 +4,7 @@
 
 // The key tiles that one row tile visits, as a run of 32-bit numbers: what a producer with few registers walks through.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// What core::schedule says of row tile `row_tile` in the absence of a tile map: visited tiles are one run, those without
 /// hidden scores a run within it. Lengths below 2^31.
@@ -38,4 +38,4 @@ struct key_run {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -7,7 +7,7 @@
 
 // From global memory to a swizzled tile in shared memory, by the threads of a block.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Rows of one tile: row r of the tile is at `first + r * stride`, and only rows of [begin, end) are read; the others, and
 /// the columns from `columns` on, become zeros. A zero row of V keeps what lies outside the visible keys (an unfilled
@@ -83,4 +83,4 @@ __device__ __forceinline__ void load_tile(char* shared, const tile_source<T>& fr
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -4,7 +4,7 @@
 
 // The order in which row tiles run.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// One row tile of one head (or of one group of packed heads) of one batch; `head` counts over all batches.
 struct work_item {
@@ -24,4 +24,4 @@ PANTILE_FN work_item item(unsigned n, unsigned heads, unsigned row_tiles, unsign
     return {static_cast<int>(heads - tail + m % tail), static_cast<int>(row_tiles - 1 - m / tail)};
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -5,7 +5,7 @@
 
 // Scores are added to `s`. The sums of a P·V tile start at zero, panel by panel, and join O by one multiply-add.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// fp32 by fused multiply-adds, one rounding each, in the same places of S and O.
 template <class tile>
@@ -77,4 +77,4 @@ struct product_fma {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

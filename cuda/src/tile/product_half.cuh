@@ -9,7 +9,7 @@
 // Q and K arrive in operand order through ldmatrix, V through its transposing form, and P is ready as it stands: two
 // neighbouring accumulator blocks of S are one A operand.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 template <class T, class tile>
 struct product_half {
@@ -90,4 +90,4 @@ struct product_half {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

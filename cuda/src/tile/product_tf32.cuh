@@ -7,7 +7,7 @@
 
 // Scores are added to `s`. The sums of a P·V tile start at zero, panel by panel, and join O by one multiply-add.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// fp32 as three tf32 products, m16n8k8: x·y = high·high + (high·low + low·high). The unit's sums round towards zero: two
 /// steps of Q·Kᵀ, or a key tile of P·V, go into one accumulator, then fp32 additions join it to S or O. (Sums over the whole
@@ -114,4 +114,4 @@ struct product_tf32 {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

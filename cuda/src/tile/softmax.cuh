@@ -11,7 +11,7 @@
 // The online softmax of a score tile in accumulator registers. A thread holds two rows of every 8-column block: elements
 // 4j, 4j + 1 of row g = lane / 4, and 4j + 2, 4j + 3 of row g + 8, at columns 8j + 2 (lane % 4) and the next.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// core::online_softmax's operations on one row. On the device exp2 is the special-function unit's in fp32 and exp2_f64 in
 /// fp64.
@@ -149,4 +149,4 @@ __device__ __forceinline__ void reduce_rows(row_state<V> (&state)[2]) {
     }
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -4,7 +4,7 @@
 
 // How keys are split.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Share `share` of `count` things among `shares`: neighbours, and no share larger than another by more than one. On the
 /// device 32 bits divide several times faster than 64.
@@ -22,4 +22,4 @@ PANTILE_FN core::span split_keys(index_t k_len, index_t key_tile, index_t splits
     return {core::min(tiles.begin * key_tile, k_len), core::min(tiles.end * key_tile, k_len)};
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -7,7 +7,7 @@
 
 // From accumulator registers to out and lse.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Transposes a 4x4 block of words over the four threads of a quad: thread t ends with word t of threads 0 to 3.
 __device__ __forceinline__ void transpose_quad(std::uint32_t (&w)[4]) {
@@ -131,4 +131,4 @@ __device__ __forceinline__ void finish_row(const forward_arguments& a, index_t b
     if (leader && a.lse != nullptr) static_cast<V*>(a.lse)[a.lse_layout.place(b, h, i)] = core::finish_lse(state);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -8,7 +8,7 @@
 // eight 16-byte chunks of a row permuted by the row number so that eight rows of one column fall into different banks. It
 // is the copy engine's 128-byte swizzle, and what the matrix unit expects of it.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 inline constexpr int panel_columns = 64; ///< of 16 bits
 inline constexpr int panel_row_bytes = 128;
@@ -43,4 +43,4 @@ PANTILE_FN std::uint64_t mn_major_descriptor(std::uint32_t address, int rows) {
     return matrix_descriptor(address, rows * panel_row_bytes, 1024);
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

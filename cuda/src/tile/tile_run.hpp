@@ -4,7 +4,7 @@
 
 // core::schedule for one row tile without a tile map, evaluated once: what is left to ask fits a few 32-bit registers.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// The key tiles that one row tile visits are one run, and those without hidden scores a run within it. Serves core::walk as
 /// a schedule. Tiles are counted, not keys, so that there may be more than 2^31 keys.
@@ -49,4 +49,4 @@ struct tile_run {
     }
 };
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

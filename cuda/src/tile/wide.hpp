@@ -12,7 +12,7 @@
 //            of those rows of V: N neighbouring columns, one for each of N products of 8 columns
 //     O      product x of a panel has column g stand for N·g + x, so lane t ends with 2N neighbouring columns (32 bytes)
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Columns of a panel.
 template <class V>
@@ -25,4 +25,4 @@ PANTILE_FN int wide_column(int product, int t, int e) {
     return product / n * panel_width<V> + n * (2 * t + e) + product % n;
 }
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

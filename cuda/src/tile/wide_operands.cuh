@@ -4,7 +4,7 @@
 
 // How the fp32 products of a tile read shared memory: one warp, 16 query rows; wide.hpp says who holds what.
 
-namespace pantile::cuda {
+namespace pantile::inline v0::cuda {
 
 /// Loads do not move up past this point, where they would hold registers for long: without it the assembler, eager to hide
 /// their latency, spills.
@@ -32,4 +32,4 @@ struct lane_places {
 };
 inline constexpr int eight_rows = 8 * panel_row_bytes;
 
-} // namespace pantile::cuda
+} // namespace pantile::inline v0::cuda

@@ -4,7 +4,7 @@
 
 #include <pantile/simulator/algorithm.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 const algorithm* standard();
 const algorithm* fa1();
@@ -16,4 +16,4 @@ const algorithm* split_keys();
 const algorithm* ring();
 const algorithm* small_cache();
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -5,7 +5,7 @@
 #include "algorithms/fa1_machines.hpp"
 #include "closed_forms/visits.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -114,4 +114,4 @@ const algorithm* fa1_lazy() {
     return &a;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

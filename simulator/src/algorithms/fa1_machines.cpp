@@ -4,7 +4,7 @@
 
 #include "algorithms/running_rows.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -180,4 +180,4 @@ void fa1_backward::close() {
     p_.end_block();
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

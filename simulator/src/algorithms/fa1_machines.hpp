@@ -8,7 +8,7 @@
 #include <pantile/core/schedule.hpp>
 #include <pantile/simulator/processor.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// What Algorithm 1 keeps in far memory between visits.
 inline constexpr std::initializer_list<tensor> fa1_outputs{tensor::out, tensor::row_max, tensor::row_sum};
@@ -57,4 +57,4 @@ class fa1_backward {
     core::span keys_;
 };
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

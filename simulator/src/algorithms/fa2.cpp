@@ -7,7 +7,7 @@
 #include "algorithms/row_stationary.hpp"
 #include "closed_forms/visits.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -127,4 +127,4 @@ const algorithm* fa2_recompute() {
     return &a;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -7,7 +7,7 @@
 
 #include "algorithms/running_rows.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -210,4 +210,4 @@ void fa2_backward(processor& p, const workload& w, const tile_plan& plan, dq_way
     });
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

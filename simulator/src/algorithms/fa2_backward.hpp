@@ -4,7 +4,7 @@
 
 #include <pantile/simulator/processor.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// Where dQ is summed over key tiles.
 enum class dq_way : unsigned char {
@@ -16,4 +16,4 @@ enum class dq_way : unsigned char {
 /// delta = rowsum(dO ∘ O), then the passes that `way` asks for.
 void fa2_backward(processor& p, const workload& w, const tile_plan& plan, dq_way way);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -6,7 +6,7 @@
 
 #include <pantile/simulator/workload.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// Key tiles of one part, and how many parts hold any.
 struct key_parts {
@@ -30,4 +30,4 @@ struct key_parts {
     return part;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -7,7 +7,7 @@
 #include "algorithms/row_stationary.hpp"
 #include "closed_forms/visits.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -139,4 +139,4 @@ const algorithm* ring() {
     return &a;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

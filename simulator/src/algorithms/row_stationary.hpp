@@ -7,7 +7,7 @@
 
 #include "algorithms/running_rows.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 class row_stationary_forward {
   public:
@@ -89,4 +89,4 @@ class row_stationary_forward {
 
 static_assert(core::forward_machine<row_stationary_forward>);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

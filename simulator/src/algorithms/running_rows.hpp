@@ -7,7 +7,7 @@
 #include <pantile/core/online_softmax.hpp>
 #include <pantile/simulator/processor.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// logit in base 2 = score · this.
 [[nodiscard]] inline double base2_scale(const workload& w) {
@@ -93,4 +93,4 @@ class running_rows {
     tile state_;
 };
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

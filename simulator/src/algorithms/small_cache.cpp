@@ -7,7 +7,7 @@
 
 #include <pantile/core/walk.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -286,4 +286,4 @@ const algorithm* small_cache() {
     return &a;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

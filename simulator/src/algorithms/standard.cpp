@@ -6,7 +6,7 @@
 #include "algorithms/running_rows.hpp"
 #include "closed_forms/visits.hpp"
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -188,4 +188,4 @@ const algorithm* standard() {
     return &a;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 namespace {
 
@@ -136,4 +136,4 @@ void for_each_batch(const workload& w, const tile_plan& plan, const std::functio
     for (index_t batch = 0; batch < w.batch; ++batch) body(sums_of(w, plan, batch));
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

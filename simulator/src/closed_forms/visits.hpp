@@ -7,7 +7,7 @@
 
 #include <pantile/simulator/workload.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// Sums over the tiles of one head that hold a visible pair. With packed heads a "row" is a packed row.
 struct head_sums {
@@ -38,4 +38,4 @@ template <class... Rest>
     return p;
 }
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

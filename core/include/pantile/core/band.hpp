@@ -4,7 +4,7 @@
 
 #include <pantile/core/macros.hpp>
 
-namespace pantile {
+namespace pantile::inline v0 {
 
 /// "No limit on this side." Large enough for every length, small enough that sums of three such values do not overflow.
 inline constexpr index_t unbounded = index_t{1} << 60;
@@ -50,4 +50,4 @@ struct band {
 };
 
 } // namespace core
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -7,82 +7,94 @@
 
 #include <pantile/core/macros.hpp>
 #include <pantile/core/problem.hpp>
+#include <pantile/core/tensor_ref.hpp>
 #include <pantile/core/tile_plan.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
-/// One argument in memory, whatever its element type and wherever it lives. Rank 4: (batch, heads, length, dim); rank 3:
-/// (batch, heads, length); rank 1: no tensor, but an array.
-struct argument {
+/// One argument in memory, by the name that messages give it. Rank 1: no tensor, but an array.
+struct argument : tensor_ref {
     const char* name = "";
-    const void* data = nullptr;
-    int rank = 4;
-    index_t extent[4] = {0, 0, 0, 0};
-    index_t stride[4] = {0, 0, 0, 0}; ///< elements
     index_t element_bytes = 0;
-
-    [[nodiscard]] bool empty() const {
-        for (int i = 0; i < rank; ++i) {
-            if (extent[i] == 0) return true;
-        }
-        return false;
-    }
 };
 
-/// Describes a tensor_view, device_view or row_view.
-template <class View>
-[[nodiscard]] argument describe(const char* name, const View& view) {
+[[nodiscard]] inline argument describe(const char* name, const tensor_ref& tensor) {
     argument a;
+    static_cast<tensor_ref&>(a) = tensor;
     a.name = name;
-    a.data = view.data;
-    a.rank = static_cast<int>(view.extent.size());
-    for (int i = 0; i < a.rank; ++i) {
-        a.extent[i] = view.extent[static_cast<std::size_t>(i)];
-        a.stride[i] = view.stride[static_cast<std::size_t>(i)];
-    }
-    a.element_bytes = static_cast<index_t>(sizeof(*view.data));
+    a.element_bytes = bytes_of(tensor.type);
     return a;
 }
 
+/// An array that is no tensor.
+[[nodiscard]] argument describe_array(const char* name, const void* data, index_t count, index_t element_bytes);
+
 /// The options that describe the problem, in plain form.
 struct call {
-    index_t left = unbounded;
-    index_t right = unbounded;
-    alignment align = alignment::bottom_right;
-    index_t offset = 0;
+    pantile::mask mask{};
     bool has_scale = false;
     double scale = 0;
-    const index_t* key_lengths = nullptr;
-    index_t key_lengths_count = 0; ///< 0: none given
+    lengths_ref key_lengths{};
+    index_t key_lengths_count = 0; ///< 0: none given; -1: one a batch
+    memory key_lengths_in = memory::host;
     int threads = 0;
+    bool has_plan = false;
     tile_plan plan{}; ///< 0 in a field: to be chosen
+    index_t key_splits = 0;
 };
 
-/// Reads host or device options.
+/// Reads the options of the public page, which this header does not know.
 template <class Options>
 [[nodiscard]] call describe(const Options& o) {
-    call c{o.mask.left, o.mask.right, o.mask.align, o.mask.offset};
+    call c;
+    c.mask = o.mask;
     c.has_scale = o.scale.has_value();
     c.scale = o.scale.value_or(0.0);
-    c.key_lengths = o.key_lengths.data();
-    c.key_lengths_count = static_cast<index_t>(o.key_lengths.size());
+    c.key_lengths = o.key_lengths.ref();
+    c.key_lengths_count = o.key_lengths.size();
+    c.key_lengths_in = o.key_lengths.where();
+    c.threads = o.threads;
+    c.has_plan = o.plan.has_value();
     c.plan = o.plan.value_or(tile_plan{0, 0, 0});
-    if constexpr (requires { o.threads; }) c.threads = o.threads;
+    c.key_splits = o.key_splits;
     return c;
 }
 
-/// Shapes of q, k, v and the options; returns the problem they describe.
-[[nodiscard]] problem check_inputs(const argument& q, const argument& k, const argument& v, const call& options);
+/// The tile sizes that the options ask for, 0 in a field: to be chosen.
+[[nodiscard]] inline tile_plan requested_plan(const call& c) {
+    return {c.plan.row_tile, c.plan.key_tile, c.key_splits != 0 ? c.key_splits : c.plan.key_splits};
+}
 
-/// `t` must have q's batch, heads and length, and `dim` columns where its rank is 4.
-void check_query_shape(const argument& t, const argument& q, index_t dim, const char* dim_is);
+/// Types, memory and shapes of q, k, v, and the options; returns the problem they describe. `here`: the memory of the room's
+/// calls. Key lengths in device memory are not looked at.
+[[nodiscard]] problem check_inputs(const argument& q, const argument& k, const argument& v, const call& options,
+                                   memory here = memory::host);
+
+/// `t`, a result of a call on q, must be of q's type, or else of the one computed in.
+void check_result_type(const argument& t, const argument& q);
+/// `t` must be of the type that a call on q's type computes in: lse, sums, partial results.
+void check_computed_type(const argument& t, const argument& q);
+/// `t` must be of the type of `model`.
+void check_same_type(const argument& t, const argument& model);
+
+/// `t` must lie `here`.
+void check_memory_is(const argument& t, memory here);
+/// A result by this name that a call cannot do without must be given.
+void check_given(const char* name, bool given);
+/// `t` must be a tensor of fp32 or fp64: a partial result.
+void check_computed_number(const argument& t);
+
+/// `t`, a result of a call: of q's type or the one computed in, with q's batch, heads and length, and v's dim.
+void check_out(const argument& t, const argument& q, index_t value_dim);
+/// `t`, one number a row of q: of the type that a call on q computes in, with q's batch, heads and length.
+void check_rows(const argument& t, const argument& q);
 
 /// `t` must have the shape of `model`.
 void check_same_shape(const argument& t, const argument& model);
 
 /// What a call's options name in memory; empty where they name nothing.
 struct option_memory {
-    const index_t* key_lengths = nullptr; ///< read while outputs are written
+    lengths_ref key_lengths{}; ///< read while outputs are written
     index_t key_lengths_count = 0;
     const std::byte* workspace = nullptr; ///< written while inputs are read
     index_t workspace_bytes = 0;
@@ -97,4 +109,4 @@ void check_memory(const argument* outputs, int output_count, const argument* inp
 /// Could two tensors share a byte? False only where it is proven that they do not.
 [[nodiscard]] bool may_overlap(const argument& a, const argument& b);
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -5,7 +5,7 @@
 #include <pantile/core/problem.hpp>
 #include <pantile/core/tile_plan.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 /// Tile sizes for a machine with caches. `requested` fields that are not 0 are kept as they are (splits at least 1).
 /// `workers` threads share the work: it may shrink row tiles, which changes no result bit, and nothing else.
@@ -17,4 +17,4 @@ namespace pantile::core {
 /// `key_quantum`. A row_tile of 0 says that not even one row fits.
 [[nodiscard]] tile_plan choose_plan(const problem& p, index_t capacity, index_t key_quantum = 1);
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 /// While it lives, the thread rounds to nearest, keeps subnormal numbers (no FTZ, no DAZ) and traps no floating-point
 /// exception. Its end gives the caller's environment back as it was, raised flags included: those of the call are dropped.
@@ -27,4 +27,4 @@ class float_environment {
 #endif
 };
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -5,7 +5,7 @@
 
 #include <pantile/core/macros.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 /// One run: key j is row j of the tensor.
 struct contiguous_keys {
@@ -24,4 +24,4 @@ struct paged_keys {
     }
 };
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -9,7 +9,7 @@
 
 #include <pantile/core/macros.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 /// Where a score stands: batch, query head, query row, key.
 struct pair_index {
@@ -74,4 +74,4 @@ struct unit_weight {
     PANTILE_FN int operator()(const pair_index&) const { return 1; }
 };
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

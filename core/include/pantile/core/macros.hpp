@@ -1,5 +1,5 @@
 /// \file
-/// The two markers of the host+device core, and the size type.
+/// The markers of the host+device core and of the public page, and the size type.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,14 @@
 #define PANTILE_WALK_FN
 #endif
 
-namespace pantile {
+// PANTILE_API: what the shared library exports. Everything else is hidden.
+#if defined(__GNUC__)
+#define PANTILE_API __attribute__((visibility("default")))
+#else
+#define PANTILE_API
+#endif
+
+namespace pantile::inline v0 {
 
 /// Every size, position, count and stride (in elements unless said otherwise).
 using index_t = std::int64_t;
@@ -42,4 +49,4 @@ PANTILE_FN index_t ceil_div(index_t a, index_t b) { return a / b + (a % b != 0 ?
 PANTILE_FN index_t round_up(index_t a, index_t b) { return ceil_div(a, b) * b; }
 
 } // namespace core
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -22,7 +22,7 @@
 #define PANTILE_HAS_INFINITIES true
 #endif
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 inline constexpr double log2_e = 1.4426950408889634073599246810018921;
 inline constexpr double ln_2 = 0.69314718055994530941723212145817657;
@@ -114,4 +114,4 @@ PANTILE_FN T finish_lse(const softmax_state<T>& s) {
     return (s.max + std::log2(s.sum)) * static_cast<T>(ln_2);
 }
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -4,8 +4,10 @@
 
 #include <pantile/core/band.hpp>
 #include <pantile/core/macros.hpp>
+#include <pantile/core/mask.hpp>
+#include <pantile/core/tensor_ref.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 /// One run of query rows against one run of keys. Whole tensors, packed (variable-length) batches, splits of the keys,
 /// ring steps and caches are all sequences; a walk never sees (batch, q_len, k_len).
@@ -21,10 +23,6 @@ struct sequence {
     PANTILE_FN sequence part(span k) const { return {q_begin, q_len, k_begin + k.begin, k.size(), offset - k.begin}; }
 };
 
-/// Where row 0 stands: bottom_right puts the last row at the last key (a row of a growing cache), top_left puts row 0 at
-/// key 0, explicit_offset takes the number given.
-enum class alignment : unsigned char { bottom_right, top_left, explicit_offset };
-
 /// Sizes and mask of one call: q is (batch, q_heads, q_len, head_dim), k (batch, kv_heads, k_len, head_dim),
 /// v (batch, kv_heads, k_len, value_dim).
 struct problem {
@@ -35,12 +33,9 @@ struct problem {
     index_t k_len = 0;
     index_t head_dim = 0;
     index_t value_dim = 0;
-    index_t left = unbounded;
-    index_t right = unbounded;
-    alignment align = alignment::bottom_right;
-    index_t offset = 0;                   ///< read where align is explicit_offset
-    const index_t* key_lengths = nullptr; ///< batch entries, or null: every batch has k_len keys
-    double scale = 1.0;                   ///< logit = scale · q·k
+    pantile::mask mask{};
+    lengths_ref key_lengths{}; ///< batch entries, or none: every batch has k_len keys
+    double scale = 1.0;        ///< logit = scale · q·k
 
     /// Query heads that share one key/value head (GQA).
     PANTILE_FN index_t group() const { return kv_heads > 0 ? q_heads / kv_heads : 0; }
@@ -48,14 +43,16 @@ struct problem {
 
     /// Lengths in a GPU's memory are not checked before a launch: one that is out of range means the nearest that is not.
     PANTILE_FN index_t keys_of(index_t b) const {
-        return key_lengths != nullptr ? clamp(key_lengths[b], 0, k_len) : k_len;
+        return key_lengths.given() ? clamp(key_lengths[b], 0, k_len) : k_len;
     }
     PANTILE_FN sequence sequence_of(index_t b) const {
         const index_t keys = keys_of(b);
-        const index_t off = align == alignment::top_left ? 0 : align == alignment::bottom_right ? keys - q_len : offset;
+        const index_t off = mask.align == alignment::top_left       ? 0
+                            : mask.align == alignment::bottom_right ? keys - q_len
+                                                                    : mask.offset;
         return {0, q_len, 0, keys, off};
     }
-    PANTILE_FN band band_of(const sequence& s) const { return {left, right, s.offset, s.k_len}; }
+    PANTILE_FN band band_of(const sequence& s) const { return {mask.left, mask.right, s.offset, s.k_len}; }
 };
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

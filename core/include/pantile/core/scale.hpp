@@ -9,7 +9,7 @@
 #include <pantile/core/macros.hpp>
 #include <pantile/core/online_softmax.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 /// logit · log2(e) = exponent · Σ (query · q) · k. The factor of q is a power of two, so that it changes no digit of q
 /// (unless query · q is below the smallest normal number).
@@ -59,4 +59,4 @@ PANTILE_FN scale_split split_scale(double scale) {
     return split_scale(scale, least_power<T>, least_power<T>);
 }
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

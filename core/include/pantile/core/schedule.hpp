@@ -8,7 +8,7 @@
 #include <pantile/core/problem.hpp>
 #include <pantile/core/tile_plan.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 /// How much of a (row tile, key tile) pair is visible: nothing, some pairs, every pair.
 enum class visit : unsigned char { skip, partial, full };
@@ -150,4 +150,4 @@ struct schedule {
     PANTILE_FN index_t tiles_per_run() const { return ceil_div(run_length, key_size); }
 };
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

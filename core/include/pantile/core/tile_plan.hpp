@@ -5,7 +5,7 @@
 #include <pantile/core/macros.hpp>
 #include <pantile/core/problem.hpp>
 
-namespace pantile {
+namespace pantile::inline v0 {
 
 /// Sizes of one tiling. Only key_tile and key_splits change the order of additions, so choose_plan makes these a function
 /// of shapes, dtype, machine and options, never of the thread count.
@@ -34,4 +34,4 @@ struct machine_limits {
 };
 
 } // namespace core
-} // namespace pantile
+} // namespace pantile::inline v0

@@ -10,7 +10,7 @@
 #include <pantile/core/problem.hpp>
 #include <pantile/core/tile_plan.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 /// Elements read from and written to far memory.
 struct transfers {
@@ -146,4 +146,4 @@ PANTILE_FN index_t visible_pairs(const problem& p) {
     return pairs;
 }
 
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -8,7 +8,7 @@
 #include <pantile/core/macros.hpp>
 #include <pantile/core/schedule.hpp>
 
-namespace pantile::core {
+namespace pantile::inline v0::core {
 
 /// Tags by which a machine learns at compile time whether it must compare positions inside a tile.
 struct full_tile {};    ///< every pair is visible
@@ -104,4 +104,4 @@ PANTILE_WALK_FN constexpr void backward(M& machine, const schedule& plan, index_
 }
 
 } // namespace walk
-} // namespace pantile::core
+} // namespace pantile::inline v0::core

@@ -7,9 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/processor.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// How traffic falls with near memory M, for long sequences.
 enum class io_law : unsigned char {
@@ -17,7 +18,7 @@ enum class io_law : unsigned char {
     squares, ///< Θ(N²d/√M): products in square tiles, for M < d² (arXiv 2402.07443)
 };
 
-class algorithm {
+class PANTILE_API algorithm {
   public:
     virtual ~algorithm() = default;
 
@@ -51,8 +52,8 @@ class algorithm {
 };
 
 /// Every algorithm of the library, in the order in which they are told about.
-[[nodiscard]] const std::vector<const algorithm*>& algorithms();
+[[nodiscard]] PANTILE_API const std::vector<const algorithm*>& algorithms();
 /// Throws invalid_argument, listing the names there are.
-[[nodiscard]] const algorithm& find_algorithm(std::string_view name);
+[[nodiscard]] PANTILE_API const algorithm& find_algorithm(std::string_view name);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -4,9 +4,10 @@
 
 #include <string_view>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/workload.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// Gives `w` a block mask. `text` is ROWSxKEYS:PATTERN, the size of a block and which blocks are visible:
 ///
@@ -18,9 +19,9 @@ namespace pantile::simulator {
 ///     64x64:file:mask.txt   lines of 0 and 1, one line a row of blocks; spaces do not matter
 ///
 /// Throws invalid_argument.
-void set_blocks(workload& w, std::string_view text);
+PANTILE_API void set_blocks(workload& w, std::string_view text);
 
 /// Share of the blocks that are visible; 1 without a block mask.
-[[nodiscard]] double visible_share(const workload& w);
+[[nodiscard]] PANTILE_API double visible_share(const workload& w);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -6,10 +6,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/machine.hpp>
 #include <pantile/simulator/run.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 struct cache_counts {
     index_t reads = 0; ///< lines asked for
@@ -26,7 +27,7 @@ struct cache_counts {
 };
 
 /// Write-back, write-allocate, least recently used within a set; set = line modulo number of sets.
-class cache {
+class PANTILE_API cache {
   public:
     struct outcome {
         bool hit = false;
@@ -59,7 +60,7 @@ class cache {
 };
 
 /// Where the tensors lie: one after the other, each dense as (place, row, column), aligned to 4 KiB.
-class address_map {
+class PANTILE_API address_map {
   public:
     explicit address_map(const workload& w, index_t key_splits = 1);
     /// Calls f(first byte, bytes) for each contiguous run of a transfer.
@@ -92,7 +93,7 @@ class address_map {
 
 /// A chain of caches between the processor and memory. A miss reads the line from the next level; a dirty line that leaves
 /// is written to it. (A write that misses also reads the line first.)
-class cache_chain : public observer {
+class PANTILE_API cache_chain : public observer {
   public:
     cache_chain(const workload& w, const std::vector<cache_level>& levels, bool classify = false,
                 index_t key_splits = 1);
@@ -124,12 +125,12 @@ struct cached_run {
 };
 
 /// Runs with every line of every transfer going through the caches, in program order, flushed at the end.
-[[nodiscard]] cached_run run_cached(const algorithm& a, const experiment& e, const std::vector<cache_level>& levels,
-                                    bool classify = false);
-[[nodiscard]] std::string cached_text(const std::vector<cache_level>& levels, const cached_run& r);
+[[nodiscard]] PANTILE_API cached_run run_cached(const algorithm& a, const experiment& e,
+                                                const std::vector<cache_level>& levels, bool classify = false);
+[[nodiscard]] PANTILE_API std::string cached_text(const std::vector<cache_level>& levels, const cached_run& r);
 /// The run and its caches.
-[[nodiscard]] std::string cached_json(const algorithm& a, const experiment& e, const std::vector<cache_level>& levels,
-                                      const cached_run& r);
-[[nodiscard]] std::string cached_csv(const std::vector<cache_level>& levels, const cached_run& r);
+[[nodiscard]] PANTILE_API std::string cached_json(const algorithm& a, const experiment& e,
+                                                  const std::vector<cache_level>& levels, const cached_run& r);
+[[nodiscard]] PANTILE_API std::string cached_csv(const std::vector<cache_level>& levels, const cached_run& r);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -8,16 +8,17 @@
 #include <string>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/run.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// A small random workload and plan: ragged sizes (0 included), any band and alignment, GQA packed and not, key lengths,
 /// and, where the algorithm takes them, block masks.
-[[nodiscard]] experiment random_experiment(const algorithm& a, pass which, std::mt19937_64& random);
+[[nodiscard]] PANTILE_API experiment random_experiment(const algorithm& a, pass which, std::mt19937_64& random);
 
 /// One line that says everything about an experiment.
-[[nodiscard]] std::string describe(const experiment& e);
+[[nodiscard]] PANTILE_API std::string describe(const experiment& e);
 
 struct check_result {
     index_t cases = 0;
@@ -26,10 +27,11 @@ struct check_result {
 
 /// Holds `cases` random runs of each pass of each algorithm equal to its closed form, tensor by tensor; fa2's also to the
 /// closed forms that core predicts a call's traffic by. `progress` (if any) hears the cases done so far.
-[[nodiscard]] check_result check(const std::vector<const algorithm*>& list, index_t cases, std::uint64_t seed,
-                                 const std::function<void(index_t done, index_t of)>& progress = {});
+[[nodiscard]] PANTILE_API check_result check(const std::vector<const algorithm*>& list, index_t cases,
+                                             std::uint64_t seed,
+                                             const std::function<void(index_t done, index_t of)>& progress = {});
 
 /// Mismatches of one experiment.
-[[nodiscard]] std::vector<std::string> check_one(const algorithm& a, const experiment& e);
+[[nodiscard]] PANTILE_API std::vector<std::string> check_one(const algorithm& a, const experiment& e);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

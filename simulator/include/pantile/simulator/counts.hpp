@@ -2,12 +2,18 @@
 /// What a simulated run counts: elements that cross between far and near memory, tensor by tensor, and arithmetic.
 #pragma once
 
+#if defined(PANTILE_LINKS_CORE) && !defined(PANTILE_LINKS_SIMULATOR) // what pantile's CMake targets say of themselves
+#error "<pantile/simulator.hpp> belongs to the simulator's library: link pantile::simulator"
+#endif
+
 #include <array>
 #include <string_view>
 
+#include <pantile/core/dtype.hpp>
+#include <pantile/core/macros.hpp>
 #include <pantile/core/traffic.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// Everything that an algorithm may keep in far memory.
 enum class tensor : unsigned char {
@@ -34,24 +40,24 @@ enum class tensor : unsigned char {
 inline constexpr int tensor_kinds = static_cast<int>(tensor::dscores) + 1;
 
 /// "q", "k", … as the tool prints them.
-[[nodiscard]] std::string_view name(tensor t);
+[[nodiscard]] PANTILE_API std::string_view name(tensor t);
 
 /// Types of the tensors that a user owns. lse, statistics, partial results and dq_sum are fp32 whatever the type (fp64
 /// for fp64).
-enum class dtype : unsigned char { fp64, fp32, fp16, bf16, fp8 };
-[[nodiscard]] std::string_view name(dtype type);
+using pantile::bytes_of;
+using pantile::dtype;
+[[nodiscard]] PANTILE_API std::string_view name(dtype type);
 /// Throws invalid_argument for an unknown name.
-[[nodiscard]] dtype parse_dtype(std::string_view type_name);
-[[nodiscard]] index_t bytes_of(dtype type);
+[[nodiscard]] PANTILE_API dtype parse_dtype(std::string_view type_name);
 /// Bytes of one element of `t` in a call on `type`.
-[[nodiscard]] index_t bytes_of(tensor t, dtype type);
+[[nodiscard]] PANTILE_API index_t bytes_of(tensor t, dtype type);
 
 /// a + b, a · b; throw std::overflow_error instead of wrapping.
-[[nodiscard]] index_t checked_add(index_t a, index_t b);
-[[nodiscard]] index_t checked_mul(index_t a, index_t b);
+[[nodiscard]] PANTILE_API index_t checked_add(index_t a, index_t b);
+[[nodiscard]] PANTILE_API index_t checked_mul(index_t a, index_t b);
 
 /// Reads from and writes to far memory, in elements, for each tensor.
-struct counts {
+struct PANTILE_API counts {
     std::array<core::transfers, tensor_kinds> moved{};
 
     core::transfers& operator[](tensor t) { return moved[static_cast<std::size_t>(t)]; }
@@ -66,7 +72,7 @@ struct counts {
 };
 
 /// Arithmetic, as the tiles ask for it: a partial tile is computed whole.
-struct work {
+struct PANTILE_API work {
     index_t matrix_flops = 0; ///< 2·m·n·k a matrix product
     index_t exponentials = 0;
     index_t vector_flops = 0; ///< scaling, maxima, sums, rescaling of accumulators
@@ -76,4 +82,4 @@ struct work {
     bool operator==(const work&) const = default;
 };
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -5,10 +5,11 @@
 #include <string>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/machine.hpp>
 #include <pantile/simulator/run.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 struct resource_time {
     std::string name;
@@ -30,15 +31,16 @@ struct time_estimate {
 /// Work over several devices shares out evenly; what they send each other takes the network's time.
 /// `memory_bytes`: what reaches main memory (compulsory traffic, or an L2 simulation's).
 /// Throws invalid_argument if the machine lacks a clock or a matrix rate for the workload's type.
-[[nodiscard]] time_estimate estimate(const machine& m, const experiment& e, const run_result& r, double memory_bytes);
+[[nodiscard]] PANTILE_API time_estimate estimate(const machine& m, const experiment& e, const run_result& r,
+                                                 double memory_bytes);
 
 /// Bytes that any algorithm must move: each input once, each output once.
-[[nodiscard]] double compulsory_bytes(const workload& w, pass which);
+[[nodiscard]] PANTILE_API double compulsory_bytes(const workload& w, pass which);
 
-[[nodiscard]] std::string estimate_text(const machine& m, const experiment& e, const run_result& r,
-                                        const time_estimate& t);
+[[nodiscard]] PANTILE_API std::string estimate_text(const machine& m, const experiment& e, const run_result& r,
+                                                    const time_estimate& t);
 /// The run and its estimate, as JSON.
-[[nodiscard]] std::string run_json(const algorithm& a, const experiment& e, const run_result& r, const machine& m,
-                                   const time_estimate& t);
+[[nodiscard]] PANTILE_API std::string run_json(const algorithm& a, const experiment& e, const run_result& r,
+                                               const machine& m, const time_estimate& t);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

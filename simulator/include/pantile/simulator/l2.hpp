@@ -6,10 +6,11 @@
 #include <string>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/machine.hpp>
 #include <pantile/simulator/workload.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// In which order the row tiles of a forward pass are taken and their keys visited.
 enum class block_order : unsigned char {
@@ -17,8 +18,8 @@ enum class block_order : unsigned char {
     sawtooth,      ///< every other wave of blocks right to left: it begins with what the last wave left behind
     longest_first, ///< row tiles with most keys first (causal masks), left to right
 };
-[[nodiscard]] std::string_view name(block_order order);
-[[nodiscard]] block_order parse_order(std::string_view text);
+[[nodiscard]] PANTILE_API std::string_view name(block_order order);
+[[nodiscard]] PANTILE_API block_order parse_order(std::string_view text);
 
 struct l2_request {
     workload what;
@@ -43,10 +44,13 @@ struct l2_result {
 
 /// Blocks advance in step, one key tile at a time; a block that ends makes room for the next. The cache holds whole tiles,
 /// least recently used first out.
-[[nodiscard]] l2_result simulate_l2(const l2_request& request);
+[[nodiscard]] PANTILE_API l2_result simulate_l2(const l2_request& request);
 
-[[nodiscard]] std::string l2_text(const std::vector<l2_request>& requests, const std::vector<l2_result>& results);
-[[nodiscard]] std::string l2_csv(const std::vector<l2_request>& requests, const std::vector<l2_result>& results);
-[[nodiscard]] std::string l2_json(const std::vector<l2_request>& requests, const std::vector<l2_result>& results);
+[[nodiscard]] PANTILE_API std::string l2_text(const std::vector<l2_request>& requests,
+                                              const std::vector<l2_result>& results);
+[[nodiscard]] PANTILE_API std::string l2_csv(const std::vector<l2_request>& requests,
+                                             const std::vector<l2_result>& results);
+[[nodiscard]] PANTILE_API std::string l2_json(const std::vector<l2_request>& requests,
+                                              const std::vector<l2_result>& results);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -8,10 +8,11 @@
 #include <string_view>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/near_memory.hpp>
 #include <pantile/simulator/tiles.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// A hardware-managed level.
 struct cache_level {
@@ -24,7 +25,7 @@ struct cache_level {
 };
 
 /// 0 in a rate means "not known": that resource is then left out of time estimates.
-struct machine {
+struct PANTILE_API machine {
     std::string name;
     std::string title;
     index_t processors = 1; ///< SMs, compute units, cores
@@ -49,22 +50,22 @@ struct machine {
 };
 
 /// Names of the built-in machines.
-[[nodiscard]] std::vector<std::string> machine_names();
+[[nodiscard]] PANTILE_API std::vector<std::string> machine_names();
 /// A preset's name, "here" (this CPU: its own caches and cores), or the path of a JSON file. Throws invalid_argument.
-[[nodiscard]] machine find_machine(std::string_view name);
+[[nodiscard]] PANTILE_API machine find_machine(std::string_view name);
 /// Reads the JSON form: {"processors": 132, "clock_ghz": {"value": 1.83, "source": "…"}, "caches": [{…}], …}.
 /// A figure is a number or {value, source}. Throws invalid_argument naming the field.
-[[nodiscard]] machine parse_machine(std::string_view text);
+[[nodiscard]] PANTILE_API machine parse_machine(std::string_view text);
 /// The caches that Linux reports for this CPU.
-[[nodiscard]] machine this_machine();
+[[nodiscard]] PANTILE_API machine this_machine();
 /// One line of a machine: a level or a rate, and where the figure is from.
 struct machine_figure {
     std::string name;
     double value = 0;
     std::string source;
 };
-[[nodiscard]] std::vector<machine_figure> figures_of(const machine& m);
-[[nodiscard]] std::string machine_text(const machine& m);
-[[nodiscard]] std::string machine_json(const machine& m);
+[[nodiscard]] PANTILE_API std::vector<machine_figure> figures_of(const machine& m);
+[[nodiscard]] PANTILE_API std::string machine_text(const machine& m);
+[[nodiscard]] PANTILE_API std::string machine_json(const machine& m);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

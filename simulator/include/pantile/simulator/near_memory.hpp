@@ -6,9 +6,10 @@
 #include <string>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/counts.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// What a tile in near memory is for; it decides the width of its numbers and, on machines with registers, its place.
 enum class tile_role : unsigned char {
@@ -19,7 +20,7 @@ enum class tile_role : unsigned char {
 };
 
 /// Near memory of one block (one row tile's or key tile's work).
-struct near_memory {
+struct PANTILE_API near_memory {
     index_t bytes = unbounded;     ///< scratchpad
     index_t accumulator_bytes = 0; ///< registers for accumulators and statistics; 0: these lie in the scratchpad too
     index_t operand_width = 1;
@@ -39,7 +40,7 @@ struct near_memory {
 };
 
 /// The live tiles of one place (scratchpad or registers).
-class scratchpad {
+class PANTILE_API scratchpad {
   public:
     scratchpad(std::string place, index_t capacity) : place_(std::move(place)), capacity_(capacity) {}
 
@@ -67,9 +68,9 @@ class scratchpad {
 };
 
 /// The live tiles exceed the near memory. The text lists every live tile with its size and says by how much they exceed it.
-class does_not_fit : public std::runtime_error {
+class PANTILE_API does_not_fit : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;
 };
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -5,10 +5,11 @@
 
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/cache.hpp>
 #include <pantile/simulator/run.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// How the kernel cuts a row tile of r queries against a key tile of c keys. Panels of `panel_rows` queries run in SIMD
 /// lanes; a product keeps `block_rows` rows of its result in registers. Scratch holds, in this order, each from a new line:
@@ -22,8 +23,8 @@ struct panel_kernel {
 
 /// The kernel that has this much scratch: the widest panel for which the arrays above fit in it. `lanes`: 8 with AVX2 in
 /// fp32. Throws invalid_argument if none does.
-[[nodiscard]] panel_kernel panel_kernel_of(const workload& w, const tile_plan& plan, index_t scratch_bytes,
-                                           index_t lanes = 8);
+[[nodiscard]] PANTILE_API panel_kernel panel_kernel_of(const workload& w, const tile_plan& plan, index_t scratch_bytes,
+                                                       index_t lanes = 8);
 
 /// What the kernel's accesses do to a chain of caches as callgrind simulates them: a write that misses brings the line in, a
 /// dirty line that leaves touches nothing.
@@ -34,7 +35,7 @@ struct kernel_lines {
 
 /// One thread's forward pass: fp32, no mask, K and V used where they lie, lse not asked for. Memory holds the scratch, then
 /// q, k, v and out, each from a new page of 4 KiB. Throws invalid_argument for another workload.
-[[nodiscard]] kernel_lines run_panel_kernel(const experiment& e, const panel_kernel& kernel,
-                                            const std::vector<cache_level>& levels);
+[[nodiscard]] PANTILE_API kernel_lines run_panel_kernel(const experiment& e, const panel_kernel& kernel,
+                                                        const std::vector<cache_level>& levels);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

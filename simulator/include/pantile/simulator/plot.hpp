@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
-namespace pantile::simulator {
+#include <pantile/core/macros.hpp>
+
+namespace pantile::inline v0::simulator {
 
 struct plot_series {
     std::string label;
@@ -24,6 +26,6 @@ struct plot {
     bool log_y = true;    ///< false: linear, from 0
 };
 
-[[nodiscard]] std::string svg(const plot& p);
+[[nodiscard]] PANTILE_API std::string svg(const plot& p);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -8,10 +8,11 @@
 #include <string_view>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/near_memory.hpp>
 #include <pantile/simulator/workload.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// Rows × columns of one tensor that cross between far and near memory.
 struct transfer {
@@ -24,7 +25,7 @@ struct transfer {
 };
 
 /// Sees what a processor does, in program order: caches, timelines and traces are observers.
-class observer {
+class PANTILE_API observer {
   public:
     virtual ~observer() = default;
     virtual void begin_block(index_t /*place*/, index_t /*tile*/) {} ///< a row tile's or key tile's work starts
@@ -35,7 +36,7 @@ class observer {
 };
 
 /// Numbers in far memory, for runs that also compute. Tensors appear when first written or set.
-class far_memory {
+class PANTILE_API far_memory {
   public:
     enum class precision : unsigned char { fp64, fp32 };
     /// precision: what each number is rounded to when it is stored in a tile or a tensor (sums inside a tile product are
@@ -64,7 +65,7 @@ class processor;
 
 /// A tile held in near memory; its space is given back when it is destroyed. `rows` and `columns` are what it was held
 /// for; a ragged tile uses fewer.
-class tile {
+class PANTILE_API tile {
   public:
     tile() = default;
     tile(tile&& other) noexcept;
@@ -101,7 +102,7 @@ class tile {
 /// Which operand of a tile product is taken transposed.
 enum class transpose : unsigned char { none, left, right };
 
-class processor {
+class PANTILE_API processor {
   public:
     /// `numbers` may be null: the run only counts. With `counting` off nothing is counted and nothing observed.
     explicit processor(const near_memory& near, far_memory* numbers = nullptr, observer* watcher = nullptr,
@@ -171,4 +172,4 @@ class processor {
     index_t blocks_ = 0;
 };
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/run.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// One tile pair as a walk visits it.
 struct tile_visit {
@@ -16,9 +17,9 @@ struct tile_visit {
     index_t moved_bytes = 0; ///< to and from far memory until here
 };
 /// The tile pairs of a forward pass on one head, in the order in which their scores are computed.
-[[nodiscard]] std::vector<tile_visit> visits_of(const algorithm& a, const experiment& e);
+[[nodiscard]] PANTILE_API std::vector<tile_visit> visits_of(const algorithm& a, const experiment& e);
 
 /// The page. It needs no network; the animation is a few lines of script inside.
-[[nodiscard]] std::string report_html();
+[[nodiscard]] PANTILE_API std::string report_html();
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -6,7 +6,9 @@
 #include <string_view>
 #include <vector>
 
-namespace pantile::simulator {
+#include <pantile/core/macros.hpp>
+
+namespace pantile::inline v0::simulator {
 
 enum class verdict : unsigned char {
     hit,  ///< equal at the published precision
@@ -24,9 +26,9 @@ struct reproduced_value {
 };
 
 /// Is `ours` the published figure when it is rounded to that figure's last digit? Half a digit may go either way.
-[[nodiscard]] bool rounds_to(double published, double ours, double last_digit);
+[[nodiscard]] PANTILE_API bool rounds_to(double published, double ours, double last_digit);
 
-struct reproduction {
+struct PANTILE_API reproduction {
     std::string name;
     std::string title;      ///< which figure of which paper
     std::string accounting; ///< what is counted
@@ -36,12 +38,12 @@ struct reproduction {
 };
 
 /// "fa1-fig2-middle", "fa1-fig2-left", "fa1-table21", "fa1-fig2-right".
-[[nodiscard]] std::vector<std::string> reproduction_names();
+[[nodiscard]] PANTILE_API std::vector<std::string> reproduction_names();
 /// One of the names, or "all". Throws invalid_argument for another.
-[[nodiscard]] std::vector<reproduction> reproduce(std::string_view name);
+[[nodiscard]] PANTILE_API std::vector<reproduction> reproduce(std::string_view name);
 
-[[nodiscard]] std::string reproduction_text(const std::vector<reproduction>& list);
-[[nodiscard]] std::string reproduction_csv(const std::vector<reproduction>& list);
-[[nodiscard]] std::string reproduction_json(const std::vector<reproduction>& list);
+[[nodiscard]] PANTILE_API std::string reproduction_text(const std::vector<reproduction>& list);
+[[nodiscard]] PANTILE_API std::string reproduction_csv(const std::vector<reproduction>& list);
+[[nodiscard]] PANTILE_API std::string reproduction_json(const std::vector<reproduction>& list);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -4,9 +4,10 @@
 
 #include <string>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/algorithm.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 struct experiment {
     workload what{};
@@ -26,19 +27,19 @@ struct run_result {
 };
 
 /// Runs the walk and counts. Throws invalid_argument for a bad workload or plan, does_not_fit when near memory is too small.
-[[nodiscard]] run_result run(const algorithm& a, const experiment& e, observer* watcher = nullptr);
+[[nodiscard]] PANTILE_API run_result run(const algorithm& a, const experiment& e, observer* watcher = nullptr);
 
 /// The same run on numbers: `data` must hold q, k, v (backward: also out, dout and lse, or row_max and row_sum for fa1;
 /// probabilities for the unfused algorithms) and receives the results. The counts are those of `run`; with `counting` off
 /// they are zero and the numbers are the same.
-[[nodiscard]] run_result execute(const algorithm& a, const experiment& e, far_memory& data, bool counting = true,
-                                 observer* watcher = nullptr);
+[[nodiscard]] PANTILE_API run_result execute(const algorithm& a, const experiment& e, far_memory& data,
+                                             bool counting = true, observer* watcher = nullptr);
 
 /// Near memory, in bytes, that one block needs: the peak of a run over two tiles each way.
 struct footprint {
     index_t bytes = 0;
     index_t register_bytes = 0;
 };
-[[nodiscard]] footprint footprint_of(const algorithm& a, const experiment& e);
+[[nodiscard]] PANTILE_API footprint footprint_of(const algorithm& a, const experiment& e);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -8,9 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/tiles.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 /// An algorithm with a rule for its tiles: "fa1:paper", "fa2" (feasible), "standard".
 struct contender {
@@ -19,7 +20,7 @@ struct contender {
     std::string tiles; ///< "feasible" or "paper"
 };
 /// Throws invalid_argument.
-[[nodiscard]] contender parse_contender(std::string_view text);
+[[nodiscard]] PANTILE_API contender parse_contender(std::string_view text);
 
 struct sweep_request {
     std::vector<contender> contenders;
@@ -44,10 +45,10 @@ struct sweep_point {
 
 /// Every contender at every (length, near memory), by closed forms (held equal to the walks by check): N = 1M is instant.
 /// `progress` (if any) hears the points done so far.
-[[nodiscard]] std::vector<sweep_point> sweep(const sweep_request& request,
-                                             const std::function<void(index_t done, index_t of)>& progress = {});
+[[nodiscard]] PANTILE_API std::vector<sweep_point>
+sweep(const sweep_request& request, const std::function<void(index_t done, index_t of)>& progress = {});
 /// One point of it.
-[[nodiscard]] sweep_point measure(const contender& c, const sweep_request& request, index_t n, index_t m);
+[[nodiscard]] PANTILE_API sweep_point measure(const contender& c, const sweep_request& request, index_t n, index_t m);
 
 /// A law is one of long sequences: fits take points with at least 64 row tiles and 64 key tiles, and near memory where the
 /// law's term is the large one: M >= 64·d for N²d²/M, 4096 <= M <= d²/1024 for N²d/√M (head dims of 2048 and more).
@@ -60,8 +61,9 @@ struct sweep_fit {
     int points = 0;
 };
 /// "N^2 d^2 / M" or "N^2 d / sqrt(M)".
-[[nodiscard]] std::string_view formula_of(io_law law);
-[[nodiscard]] std::vector<sweep_fit> fit(const sweep_request& request, const std::vector<sweep_point>& points);
+[[nodiscard]] PANTILE_API std::string_view formula_of(io_law law);
+[[nodiscard]] PANTILE_API std::vector<sweep_fit> fit(const sweep_request& request,
+                                                     const std::vector<sweep_point>& points);
 
 /// The smallest near memory from which `second` moves no more than `first`, in units of d²; none within [low, high].
 struct crossover {
@@ -69,17 +71,19 @@ struct crossover {
     std::optional<double> in_d_squared;
 };
 /// Between each pair of contenders, at the longest length, within the range of request.near.
-[[nodiscard]] std::vector<crossover> crossovers(const sweep_request& request);
+[[nodiscard]] PANTILE_API std::vector<crossover> crossovers(const sweep_request& request);
 
 /// Geometric range: "1K:1M" with four points an octave … "1K:1M:9" with nine points in all; or one size.
-[[nodiscard]] std::vector<index_t> parse_range(std::string_view text, std::string_view what);
+[[nodiscard]] PANTILE_API std::vector<index_t> parse_range(std::string_view text, std::string_view what);
 
-[[nodiscard]] std::string sweep_csv(const std::vector<sweep_point>& points);
-[[nodiscard]] std::string sweep_text(const sweep_request& request, const std::vector<sweep_point>& points);
-[[nodiscard]] std::string fit_text(const std::vector<sweep_fit>& fits, const std::vector<crossover>& crossings);
-[[nodiscard]] std::string sweep_json(const std::vector<sweep_point>& points, const std::vector<sweep_fit>& fits,
-                                     const std::vector<crossover>& crossings);
+[[nodiscard]] PANTILE_API std::string sweep_csv(const std::vector<sweep_point>& points);
+[[nodiscard]] PANTILE_API std::string sweep_text(const sweep_request& request, const std::vector<sweep_point>& points);
+[[nodiscard]] PANTILE_API std::string fit_text(const std::vector<sweep_fit>& fits,
+                                               const std::vector<crossover>& crossings);
+[[nodiscard]] PANTILE_API std::string sweep_json(const std::vector<sweep_point>& points,
+                                                 const std::vector<sweep_fit>& fits,
+                                                 const std::vector<crossover>& crossings);
 /// Traffic against near memory at the longest length, log-log, as a self-contained SVG.
-[[nodiscard]] std::string sweep_svg(const sweep_request& request, const std::vector<sweep_point>& points);
+[[nodiscard]] PANTILE_API std::string sweep_svg(const sweep_request& request, const std::vector<sweep_point>& points);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

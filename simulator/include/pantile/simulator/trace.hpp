@@ -7,10 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/simulator/machine.hpp>
 #include <pantile/simulator/run.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 struct timeline_slice {
     std::string name; ///< "load k", "store out", "compute"
@@ -43,11 +44,11 @@ struct timeline {
 /// Runs with blocks handed to the lane that is free first. Within a block, transfers and arithmetic take their turns at a
 /// processor's share of the machine's rates (last cache or memory bandwidth; matrix, exponential and vector rates): what
 /// the picture shows is what overlapping could win. Throws invalid_argument if the machine lacks these rates.
-[[nodiscard]] timeline trace(const algorithm& a, const experiment& e, const machine& m, int lanes,
-                             std::size_t most = 200000);
+[[nodiscard]] PANTILE_API timeline trace(const algorithm& a, const experiment& e, const machine& m, int lanes,
+                                         std::size_t most = 200000);
 /// The trace-event format: an object with traceEvents.
-[[nodiscard]] std::string timeline_json(const timeline& t);
+[[nodiscard]] PANTILE_API std::string timeline_json(const timeline& t);
 /// How many blocks and slices, how long, and the file that holds them.
-[[nodiscard]] std::string timeline_summary_json(const timeline& t, std::string_view file, int lanes);
+[[nodiscard]] PANTILE_API std::string timeline_summary_json(const timeline& t, std::string_view file, int lanes);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -6,19 +6,20 @@
 #include <functional>
 #include <vector>
 
+#include <pantile/core/macros.hpp>
 #include <pantile/core/problem.hpp>
 #include <pantile/core/schedule.hpp>
 #include <pantile/options.hpp>
 #include <pantile/simulator/counts.hpp>
 
-namespace pantile::simulator {
+namespace pantile::inline v0::simulator {
 
 enum class pass : unsigned char { forward, backward };
-[[nodiscard]] std::string_view name(pass p);
+[[nodiscard]] PANTILE_API std::string_view name(pass p);
 
 /// Sizes as in attention.hpp: q is (batch, q_heads, q_len, head_dim), k (batch, kv_heads, k_len, head_dim), v
 /// (batch, kv_heads, k_len, value_dim).
-struct workload {
+struct PANTILE_API workload {
     index_t batch = 1;
     index_t q_heads = 1;
     index_t kv_heads = 1;
@@ -52,7 +53,7 @@ struct workload {
 
 /// (head places, rows, columns) of a tensor in far memory. A head place is batch · heads + head; of a partial result, it
 /// is (split · batch + batch index) · heads + head.
-[[nodiscard]] std::array<index_t, 3> shape_of(tensor t, const workload& w, index_t key_splits = 1);
+[[nodiscard]] PANTILE_API std::array<index_t, 3> shape_of(tensor t, const workload& w, index_t key_splits = 1);
 
 /// One head's worth of work, as an algorithm receives it.
 struct head_task {
@@ -78,6 +79,7 @@ struct head_task {
 
 /// Calls `body` for each (batch, query head) of the workload, or each (batch, key/value head) when heads are packed.
 /// Throws invalid_argument if packed heads are masked and the row tile is not a multiple of the group.
-void for_each_head(const workload& w, const tile_plan& plan, const std::function<void(const head_task&)>& body);
+PANTILE_API void for_each_head(const workload& w, const tile_plan& plan,
+                               const std::function<void(const head_task&)>& body);
 
-} // namespace pantile::simulator
+} // namespace pantile::inline v0::simulator

@@ -10,7 +10,7 @@
 
 #include <pantile/attention.hpp>
 
-namespace pantile::eigen {
+namespace pantile::inline v0::eigen {
 
 namespace detail {
 
@@ -88,4 +88,4 @@ template <class Q, class K, class V, class O, class G>
     return g;
 }
 
-} // namespace pantile::eigen
+} // namespace pantile::inline v0::eigen

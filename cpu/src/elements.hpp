@@ -1,26 +1,25 @@
 /// \file
-/// Tensors as the kernels receive them: plain data, the element type known at run time.
+/// The elements of a tensor_ref, by the type that it names.
 #pragma once
 
-#include <pantile/core/macros.hpp>
+#include <pantile/core/dtype.hpp>
+#include <pantile/core/tensor_ref.hpp>
 #include <pantile/float16.hpp>
 
 #include "micro/inline.hpp"
 
-namespace pantile::cpu {
-
-enum class element : unsigned char { f32, f64, f16, bf16 };
+namespace pantile::inline v0::cpu {
 
 /// f(pointer of the element's type); only the types that compute in T.
 template <class T, class F>
-PANTILE_INLINE inline void with_elements(void* data, element type, F&& f) {
+PANTILE_INLINE inline void with_elements(void* data, dtype type, F&& f) {
     if constexpr (sizeof(T) == 8) {
         f(static_cast<double*>(data));
     } else {
         switch (type) {
-        case element::f16:
+        case dtype::fp16:
             return f(static_cast<float16*>(data));
-        case element::bf16:
+        case dtype::bf16:
             return f(static_cast<bfloat16*>(data));
         default:
             return f(static_cast<float*>(data));
@@ -35,17 +34,4 @@ PANTILE_FN bool rows_far_apart(index_t row_stride, index_t number_bytes) {
     return row_stride * number_bytes >= page || row_stride * number_bytes <= -page;
 }
 
-/// A (batch, heads, length, dim) tensor of any element type; strides in elements.
-struct tensor_ref {
-    void* data = nullptr;
-    element type = element::f32;
-    index_t stride[4] = {0, 0, 0, 0};
-};
-
-/// One number a query row, in compute precision; data may be null: not wanted.
-struct row_ref {
-    void* data = nullptr;
-    index_t stride[3] = {0, 0, 0};
-};
-
-} // namespace pantile::cpu
+} // namespace pantile::inline v0::cpu

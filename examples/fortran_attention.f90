@@ -1,0 +1,64 @@
+! Attention from Fortran: double precision, causal, held against the formula; and the message of a call that does not fit.
+program fortran_attention
+  use pantile
+  implicit none
+  integer(c_int64_t), parameter :: batch = 1, length = 24, heads = 4, dim = 8
+  ! In memory [batch][length][heads][dim]: Fortran's first index moves fastest.
+  real(c_double), target :: q(dim, heads, length, batch), k(dim, heads, length, batch), v(dim, heads, length, batch)
+  real(c_double), target :: out(dim, heads, length, batch), lse(length, heads, batch)
+  real(c_double) :: weights(length), expected(dim), worst
+  type(pantile_tensor) :: tq, tk, tv
+  type(pantile_results) :: results
+  type(pantile_options) :: options
+  type(pantile_explanation) :: explanation
+  integer :: h, i, j
+
+  call random_number(q)
+  call random_number(k)
+  call random_number(v)
+  tq = view(q)
+  tk = view(k)
+  tv = view(v)
+  results%size = c_sizeof(results)
+  results%out = view(out)
+  results%lse = pantile_bhs(c_loc(lse), pantile_fp64, batch, heads, length)
+  options%size = c_sizeof(options)
+  options%mask = pantile_causal(pantile_bottom_right)
+
+  if (pantile_attention(tq, tk, tv, results, options) /= pantile_ok) error stop pantile_message()
+
+  worst = 0
+  do h = 1, int(heads)
+    do i = 1, int(length)
+      weights = 0
+      do j = 1, i
+        weights(j) = exp(dot_product(q(:, h, i, 1), k(:, h, j, 1))/sqrt(real(dim, c_double)))
+      end do
+      expected = matmul(v(:, h, :, 1), weights)/sum(weights)
+      worst = max(worst, maxval(abs(out(:, h, i, 1) - expected)), abs(lse(i, h, 1) - log(sum(weights))))
+    end do
+  end do
+  print '(a, es9.2)', 'largest difference from the formula:', worst
+  if (worst > 1e-13) error stop 'the answer is wrong'
+
+  ! Without options: every key for every row.
+  explanation%size = c_sizeof(explanation)
+  if (pantile_explain(tq, tk, tv, explanation=explanation) /= pantile_ok) error stop pantile_message()
+  print '(a, f0.0)', 'FLOP without the mask: ', explanation%flops
+  if (nint(explanation%flops, c_int64_t) /= 4*dim*heads*length**2) error stop 'the explanation is wrong'
+
+  tk%extent(4) = dim - 1
+  if (pantile_attention(tq, tk, tv, results) /= pantile_invalid_argument) error stop 'a wrong head dim was taken'
+  print '(a)', pantile_message()
+  if (pantile_message() /= 'pantile: k.head_dim is 7, q.head_dim is 8: they must be equal') error stop 'another text'
+
+contains
+
+  function view(x) result(tensor)
+    real(c_double), intent(in), target :: x(:, :, :, :)
+    type(pantile_tensor) :: tensor
+    tensor = pantile_bshd(c_loc(x), pantile_fp64, size(x, 4, c_int64_t), size(x, 3, c_int64_t), &
+                          size(x, 2, c_int64_t), size(x, 1, c_int64_t))
+  end function
+
+end program

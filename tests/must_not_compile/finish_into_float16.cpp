@@ -1,0 +1,5 @@
+// says: pantile: finish takes a partial result, a view of tensors (out) and a view of rows (lse), all of float or all of double
+// says: same_type_of_number
+#include "views.hpp"
+
+void wrong_call() { pantile::finish(part<float>(), tensor<pantile::float16>(), rows<float>()); }

@@ -1,0 +1,5 @@
+// says: pantile: merge takes three partial results (partial_view), all of float or all of double; or all on a device (device_partial_view), where calls take a stream
+// says: are_partial
+#include "views.hpp"
+
+void wrong_call() { pantile::merge(part<float>(), tensor<float>(), part<float>()); }

@@ -1,0 +1,5 @@
+// says: pantile: merge takes three partial results (partial_view), all of float or all of double; or all on a device (device_partial_view), where calls take a stream
+// says: in_host_memory
+#include "views.hpp"
+
+void wrong_call() { pantile::merge(part_on_gpu<float>(), part_on_gpu<float>(), part_on_gpu<float>()); }

@@ -1,0 +1,5 @@
+// says: pantile: what a call writes are views of tensors (bshd, bhsd, strided), not of const, of q's type of number
+// says: same_memory
+#include "views.hpp"
+
+void wrong_call() { pantile::attention(on_gpu<float>(), on_gpu<float>(), on_gpu<float>(), tensor<float>(), nullptr); }

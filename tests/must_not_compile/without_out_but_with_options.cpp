@@ -1,0 +1,8 @@
+// says: pantile: what a call writes are views of tensors (bshd, bhsd, strided), not of const, of q's type of number
+// says: are_tensors
+#include "views.hpp"
+
+void wrong_call() {
+    const pantile::options o;
+    pantile::attention(tensor<float>(), tensor<float>(), tensor<float>(), o);
+}
