@@ -89,6 +89,7 @@ results run(const attention_case& c, const attention_inputs& in, layout l) {
         r.rounding = std::is_same_v<T, float16> ? test::p_rounding::to_float16 : test::p_rounding::to_bfloat16;
         r.sums = test::score_sums::cut_off;
     }
+    if constexpr (std::is_same_v<T, float>) r.sums = test::score_sums::three_tf32;
     return r;
 }
 

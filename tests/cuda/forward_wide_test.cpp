@@ -190,7 +190,7 @@ TEST(partial_on_gpu, halves_merge_to_the_whole) {
                              : t == dtype::fp16 ? merged_on_gpu<float16>(c, in, call, cut)
                                                 : merged_on_gpu<bfloat16>(c, in, call, cut);
         // A 16-bit call's parts are fp32: they are judged as its 16-bit output would be.
-        const forward_bounds bounds = bound_forward(c, in, t, t, rounding_of(t), sums_of(t));
+        const forward_bounds bounds = bound_forward(c, in, t, t, rounding_of(t), sums_of(t, call.kernel));
         const verdict good = within(r.out, r.lse, bounds);
         if (!good) RC_FAIL(good.text);
         RC_ASSERT(r.gaps_untouched);

@@ -9,7 +9,10 @@ p_rounding rounding_of(dtype t) {
     return t == dtype::fp16 ? p_rounding::to_float16 : t == dtype::bf16 ? p_rounding::to_bfloat16 : p_rounding::none;
 }
 
-score_sums sums_of(dtype t) { return t == dtype::fp16 || t == dtype::bf16 ? score_sums::cut_off : score_sums::rounded; }
+score_sums sums_of(dtype t, cuda_kernel kernel) {
+    if (t == dtype::fp16 || t == dtype::bf16) return score_sums::cut_off;
+    return t == dtype::fp32 && kernel != cuda_kernel::ffma ? score_sums::three_tf32 : score_sums::rounded;
+}
 
 gpu_result forward_on_gpu(const attention_case& c, const attention_inputs& in, dtype t, dtype out,
                           const gpu_call& call) {
@@ -26,7 +29,7 @@ gpu_result forward_on_gpu(const attention_case& c, const attention_inputs& in, d
 std::string judge(const attention_case& c, const attention_inputs& in, dtype t, dtype out, const gpu_call& call) {
     const attention_inputs stored_in = as_stored(in, call.inputs, t);
     const gpu_result result = forward_on_gpu(c, in, t, out, call);
-    const forward_bounds bounds = bound_forward(c, stored_in, t, out, rounding_of(t), sums_of(t));
+    const forward_bounds bounds = bound_forward(c, stored_in, t, out, rounding_of(t), sums_of(t, call.kernel));
     const verdict good = within(result.out, result.lse, bounds);
     if (!good) return good.text;
     return result.gaps_untouched ? "" : "memory between the outputs' elements was written";

@@ -21,7 +21,7 @@ inline const std::vector<layout> device_outputs = {layout::bhsd, layout::bshd, l
 
 /// How the device rounds P before its product with V, and adds up scores.
 p_rounding rounding_of(dtype t);
-score_sums sums_of(dtype t);
+score_sums sums_of(dtype t, cuda_kernel kernel);
 
 /// Two batches, two query heads a kv head, the usual scale.
 attention_case case_of(index_t q_len, index_t k_len, index_t dim, bool causal);

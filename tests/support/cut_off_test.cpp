@@ -1,6 +1,8 @@
 // The error rule for scores whose sums are cut off, against a unit that does so.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <random>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -77,6 +79,39 @@ RC_GTEST_PROP(cut_off, lies_within_the_rule, (std::uint64_t seed)) {
     for (index_t i = 0; i < c.q_len; ++i) {
         RC_ASSERT(std::abs(cut_off_lse(c, in, i) - bounds.lse.expected(0, 0, i)) <= bounds.lse.allowed(0, 0, i));
     }
+}
+
+/// a·b as the tf32 unit has it: high parts rounded to 11 significant bits, low parts cut to 11, the product of low parts left out.
+double product_of_three(float a, float b) {
+    const auto high = [](float x) {
+        return __builtin_bit_cast(float, (__builtin_bit_cast(std::uint32_t, x) + 0x1000U) & 0xffffe000U);
+    };
+    const auto low = [&](float x) {
+        return static_cast<double>(
+            __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, x - high(x)) & 0xffffe000U));
+    };
+    return static_cast<double>(high(a)) * static_cast<double>(high(b)) + static_cast<double>(high(a)) * low(b) +
+           low(a) * static_cast<double>(high(b));
+}
+
+// Each product is off by 8 units of its roundoff at most; 5 are four standard deviations.
+TEST(three_tf32, products_are_as_exact_as_the_rule_takes_them_to_be) {
+    std::mt19937 random(3);
+    const auto mantissa = [&] { // every bit of it random
+        return __builtin_bit_cast(float, 0x3f800000U | (static_cast<std::uint32_t>(random()) & 0x7fffffU));
+    };
+    constexpr int count = 200000;
+    const double u = unit_roundoff(dtype::fp32);
+    double worst = 0.0, squares = 0.0;
+    for (int n = 0; n < count; ++n) {
+        const float a = mantissa(), b = mantissa();
+        const double exact = static_cast<double>(a) * static_cast<double>(b);
+        const double off = (product_of_three(a, b) - exact) / exact / u;
+        worst = std::max(worst, std::abs(off));
+        squares += off * off;
+    }
+    EXPECT_LE(worst, 8.0);
+    EXPECT_NEAR(4.0 * std::sqrt(squares / count), three_tf32_error, 0.3);
 }
 
 // Why the rule has a term of its own for them: errors of one sign do not average out over the keys of a row.

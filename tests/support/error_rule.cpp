@@ -142,7 +142,8 @@ dense error_squares(const dense& errors, const dense& factors, const std::vector
     return squared(errors) * squared(factors) + beyond_independent(errors, factors, families);
 }
 
-head_scales scales_of(const attention_case& c, const attention_inputs& in, index_t b, index_t h) {
+head_scales scales_of(const attention_case& c, const attention_inputs& in, index_t b, index_t h,
+                      score_sums how = score_sums::rounded) {
     const index_t g = h / (c.q_heads / c.kv_heads);
     head_scales r;
     r.q = head<double>(in.q, b, h);
@@ -153,7 +154,10 @@ head_scales scales_of(const attention_case& c, const attention_inputs& in, index
     r.x = r.s.logit.unaryExpr([](double x) { return std::isfinite(x) ? x : 0.0; });
     const dense scores = c.scale * (r.q * r.k.transpose()).eval();
     const dense squares = c.scale * c.scale * (squared(r.q) * squared(r.k).transpose()).eval();
-    const dense sums = sum_noise(c.head_dim, scores, squares).cwiseProduct(repetition(r.q, r.k));
+    const double product_error = how == score_sums::three_tf32 ? three_tf32_error : 0.0;
+    const dense rounding = sum_noise(c.head_dim, scores, squares);
+    const dense sums =
+        (squared(rounding) + product_error * product_error * squares).cwiseSqrt().cwiseProduct(repetition(r.q, r.k));
     r.rho = sums.array() + 2.0 * scores.array().abs() + 2.0 * r.x.array().abs() + 4.0;
     const auto cuts = static_cast<double>(core::ceil_div(c.head_dim, cut_off_step));
     r.cut_off = 0.5 * cuts * (scores.array().abs() + squares.array().sqrt());
@@ -210,6 +214,7 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
     const double u_p = p == p_rounding::none         ? 0.0
                        : p == p_rounding::to_float16 ? unit_roundoff(dtype::fp16)
                                                      : unit_roundoff(dtype::bf16);
+    const double product_error = sums == score_sums::three_tf32 ? three_tf32_error : 0.0;
     const double underflow = static_cast<double>(c.k_len) * smallest_normal(compute);
     r.out.allowed = tensor<double>(c.lse_extent());
     r.lse.allowed = tensor<double>(c.lse_extent());
@@ -219,7 +224,7 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
     }
     for (index_t b = 0; b < c.batch; ++b) {
         for (index_t h = 0; h < c.q_heads; ++h) {
-            const head_scales w = scales_of(c, in, b, h);
+            const head_scales w = scales_of(c, in, b, h, sums);
             for (index_t i = 0; i < c.q_len; ++i) {
                 double max_v = 0.0;
                 for (index_t j = 0; j < c.k_len && c.value_dim > 0; ++j) {
@@ -243,7 +248,8 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
                 for (index_t e = 0; e < c.value_dim; ++e) {
                     const double o = r.out.expected(b, h, i, e);
                     noise = std::max(noise, std::sqrt(logits(0, e)) + std::abs(o) * sum_rounding +
-                                                sum_noise(n, o, products(0, e)) +
+                                                std::hypot(sum_noise(n, o, products(0, e)),
+                                                           product_error * std::sqrt(products(0, e))) +
                                                 2.5 * u_p / u * std::sqrt(p_squares(0, e)));
                     drift = std::max(drift, std::abs(drifts(0, e)));
                 }

@@ -46,10 +46,12 @@ struct backward_bounds {
     row_bounds dq, dk, dv;
 };
 
-/// How a machine adds up the products of a score: every sum rounded to nearest, or 16 products at a time and the sum cut off
-/// towards zero, as the 16-bit matrix units of NVIDIA's GPUs do (docs/numerics.md, "Sums that are cut off").
-enum class score_sums : unsigned char { rounded, cut_off };
-inline constexpr index_t cut_off_step = 16; ///< products from one cut to the next
+/// How a machine adds up the products of a score: every sum rounded to nearest; or 16 products at a time and the sum cut off
+/// towards zero, as the 16-bit matrix units of NVIDIA's GPUs do (docs/numerics.md, "Sums that are cut off"); or rounded to
+/// nearest, but each product made of three tf32 products (docs/numerics.md, "Products of three"), those of P and V as well.
+enum class score_sums : unsigned char { rounded, cut_off, three_tf32 };
+inline constexpr double three_tf32_error = 5.0; ///< four standard deviations of a product, in units of its roundoff
+inline constexpr index_t cut_off_step = 16;     ///< products from one cut to the next
 
 /// Bounds for a call whose inputs (exact in `in`) have type `t` and whose output has type `out`.
 [[nodiscard]] forward_bounds bound_forward(const attention_case& c, const attention_inputs& in, dtype t, dtype out,

@@ -293,6 +293,14 @@ TEST(error_rule, repeated_products_by_hand) {
     EXPECT_NEAR(lse(score_sums::rounded), 4.0 * 2.0 + one + sum(1, 1, 1) + 2.0, 1e-6);
     EXPECT_NEAR(lse(score_sums::cut_off) - lse(score_sums::rounded), 0.5 * 4.0 * (1.0 + 0.125),
                 1e-6); // four steps of 16
+    // Products of three: each off by 5 units of its own, all alike as the products are; in lse, and in out by way of P·V.
+    const double split = std::hypot(sum(64, 1, 1.0 / 64.0), 5.0 / 8.0) * std::sqrt(64.0) / 3.0 + 2.0 + 2.0 + 4.0;
+    EXPECT_NEAR(lse(score_sums::three_tf32), 4.0 * 2.0 + split + sum(1, 1, 1) + 2.0, 1e-6);
+    const auto out = [&](score_sums sums) {
+        return bound_forward(c, in, dtype::fp32, dtype::fp32, p_rounding::none, sums).out.allowed(0, 0, 0) / u;
+    };
+    EXPECT_NEAR(out(score_sums::three_tf32) - out(score_sums::rounded), std::hypot(sum(1, 1, 1), 5.0) - sum(1, 1, 1),
+                1e-6);
     for (index_t x = 0; x < 32; ++x) in.k(0, 0, 0, x) = 0.0;
     const double half = sum(64, 0.5, 32.0 / 4096.0) * std::sqrt(64.0) / 3.0 + 1.0 + 1.0 + 4.0;
     EXPECT_NEAR(lse(score_sums::rounded), 4.0 * 1.5 + half + sum(1, 1, 1) + 1.0, 1e-6);
