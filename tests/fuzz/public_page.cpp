@@ -107,7 +107,8 @@ class guarded {
         for (std::size_t n = 0; n < places.size(); ++n) {
             for (const index_t at : places[n]) ASAN_UNPOISON_MEMORY_REGION(arena + at, c.views[n].element_bytes);
         }
-        ASAN_UNPOISON_MEMORY_REGION(o.key_lengths.data(), o.key_lengths.size_bytes());
+        ASAN_UNPOISON_MEMORY_REGION(o.key_lengths.ref().data(),
+                                    static_cast<std::size_t>(o.key_lengths.size()) * sizeof(index_t));
         ASAN_UNPOISON_MEMORY_REGION(o.workspace.data(), o.workspace.size());
 #endif
     }
