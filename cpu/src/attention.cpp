@@ -11,14 +11,15 @@ using namespace cpu;
 void erased::attention(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const results& to,
                        const options& o) {
     const core::float_environment standard;
-    const prepared p = prepare(q, k, v, o);
     const core::argument inputs[] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
-    const core::argument outputs[] = {core::describe("out", to.out), core::describe("lse", to.lse)};
+    const prepared p = prepare(inputs, o);
+    core::argument outputs[2] = {core::describe("out", to.out)};
     core::check_given("out", to.out.wanted);
     core::check_out(outputs[0], inputs[0], p.call.problem.value_dim);
     output here;
     here.out = to.out;
     if (to.lse.wanted) {
+        outputs[1] = core::describe("lse", to.lse);
         core::check_rows(outputs[1], inputs[0]);
         here.lse = to.lse;
     }

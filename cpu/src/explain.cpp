@@ -13,7 +13,8 @@ using namespace cpu;
 
 explanation erased::explain(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const options& o) {
     const core::float_environment standard;
-    const prepared p = prepare(q, k, v, o);
+    const core::argument inputs[] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
+    const prepared p = prepare(inputs, o);
     const core::problem& problem = p.call.problem;
     explanation e;
     e.machine = "cpu";

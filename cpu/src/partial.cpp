@@ -104,8 +104,8 @@ void finish_part(const partial_ref& part, const results& to) {
 void erased::attention_partial(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const partial_ref& part,
                                const options& o) {
     const core::float_environment standard;
-    const prepared p = prepare(q, k, v, o);
     const core::argument inputs[] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
+    const prepared p = prepare(inputs, o);
     core::argument outputs[3];
     describe_part(part, {"part.out", "part.max", "part.sum"}, outputs);
     core::check_computed_type(outputs[0], inputs[0]);

@@ -54,10 +54,9 @@ bool wants_matrix_unit(const core::problem& p, dtype type) {
     return type == dtype::bf16 && p.q_len >= least_matrix_rows;
 }
 
-prepared prepare(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const options& o) {
-    const core::problem p =
-        core::check_inputs(core::describe("q", q), core::describe("k", k), core::describe("v", v), core::describe(o));
-    return prepare(p, q, k, v, o);
+prepared prepare(const core::argument (&inputs)[3], const options& o) {
+    const core::problem p = core::check_inputs(inputs[0], inputs[1], inputs[2], core::describe(o));
+    return prepare(p, inputs[0], inputs[1], inputs[2], o);
 }
 
 prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,

@@ -45,6 +45,6 @@ struct prepared {
 }
 
 /// Checks q, k, v and the options.
-[[nodiscard]] prepared prepare(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const options& o);
+[[nodiscard]] prepared prepare(const core::argument (&inputs)[3], const options& o);
 
 } // namespace pantile::inline v0::cpu

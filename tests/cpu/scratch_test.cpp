@@ -88,7 +88,8 @@ int run_pieces(tensors<T>& t, const mask& m, isa set, bool poisoned) {
     const auto k = t.of_keys(t.k, t.size.head_dim);
     const auto v = t.of_keys(t.v, t.size.value_dim);
     const tensor_view<const T> in_q = q, in_k = k, in_v = v;
-    const prepared p = prepare(in_q, in_k, in_v, o);
+    const core::argument inputs[] = {core::describe("q", in_q), core::describe("k", in_k), core::describe("v", in_v)};
+    const prepared p = prepare(inputs, o);
     output to;
     to.out = t.of_queries(t.out, t.size.value_dim);
     to.lse = bhs(t.lse.data(), 1, t.heads, t.size.q_len);
