@@ -4,7 +4,6 @@
 #include <string>
 
 #include <pantile/c_translation.hpp>
-#include <pantile/error.hpp>
 
 namespace pantile::inline v0::c_interface {
 namespace {
@@ -28,8 +27,6 @@ static_assert(sizeof(void*) != 8 || (offsetof(dl_tensor, device_type) == 8 && of
 
 enum device_code : std::int32_t { cpu = 1, cuda = 2, cuda_pinned = 3, cuda_managed = 13 };
 enum type_code : std::uint8_t { ieee_float = 2, brain_float = 4 };
-
-[[noreturn]] void refuse(const std::string& text) { throw invalid_argument("pantile: " + text); }
 
 std::int32_t memory_of(const dl_tensor& t) {
     switch (t.device_type) {

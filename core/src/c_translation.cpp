@@ -12,8 +12,6 @@ namespace {
 // A size beyond this is no struct of any pantile's, but memory that was never set.
 constexpr std::size_t largest_struct = 4096;
 
-[[noreturn]] void refuse(const std::string& text) { throw invalid_argument("pantile: " + text); }
-
 std::size_t size_of(const void* s, const char* name, const char* type) {
     if (s == nullptr) refuse(std::string(name) + " is NULL");
     std::size_t size = 0;
@@ -181,6 +179,8 @@ options to_options(const pantile_options* o, const tensor_ref& q) {
 
 } // namespace
 
+void refuse(const std::string& text) { throw invalid_argument("pantile: " + text); }
+
 void check_sized(const void* to, const char* name, const char* type) { (void)size_of(to, name, type); }
 
 void read_sized(const void* from, const char* name, const char* type, void* to, std::size_t known) {
@@ -230,6 +230,15 @@ results to_results(const pantile_results* r) {
     auto& [out, lse] = made;
     out = to_result<4>(from.out, "out");
     if (is_given(from.lse)) lse = to_result<3>(from.lse, "lse");
+    return made;
+}
+
+loss_gradients to_loss_gradients(const pantile_loss_gradients* g) {
+    pantile_loss_gradients from;
+    read_sized(g, "loss_gradients", "pantile_loss_gradients", &from, sizeof from);
+    loss_gradients made;
+    auto& [dout] = made;
+    dout = to_tensor(&from.dout, "dout", 4);
     return made;
 }
 

@@ -1,5 +1,6 @@
 #include <pantile/core/check.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -91,6 +92,13 @@ void check_memory_of(const argument& t, const argument& model) {
            " memory: they must lie together");
 }
 
+/// `t` must lie `here`.
+void check_memory_is(const argument& t, memory here) {
+    if (t.where == here) return;
+    refuse(std::string(t.name) + " is " + name_of(t.where) + " memory: this function's tensors are " + name_of(here) +
+           " memory" + (here == memory::host ? " (calls on a device take a stream)" : ""));
+}
+
 void check_rank(const argument& a, int rank) {
     if (a.rank == rank) return;
     refuse(std::string(a.name) + ".rank is " + number(index_t{a.rank}) + ": it must be " + number(index_t{rank}));
@@ -176,6 +184,19 @@ void check_size(const char* what, index_t batch, index_t heads, index_t length, 
     }
 }
 
+/// An array that is no tensor.
+argument describe_array(const char* name, const void* data, index_t count, index_t element_bytes) {
+    argument a;
+    a.name = name;
+    // Only ever compared with other addresses.
+    a.data = const_cast<void*>(data); // NOLINT(cppcoreguidelines-pro-type-const-cast)
+    a.rank = 1;
+    a.extent[0] = count;
+    a.stride[0] = 1;
+    a.element_bytes = element_bytes;
+    return a;
+}
+
 /// First and one past the last byte that a tensor touches.
 struct byte_range {
     wide begin = 0;
@@ -187,6 +208,7 @@ byte_range extent_in_bytes(const argument& a) {
     r.begin = static_cast<wide>(reinterpret_cast<std::uintptr_t>(a.data));
     r.end = r.begin + a.element_bytes;
     for (int i = 0; i < a.rank; ++i) {
+        if (a.extent[i] == 1) continue; // short calls have many of these
         const wide reach = static_cast<wide>(a.extent[i] - 1) * a.stride[i] * a.element_bytes;
         (reach < 0 ? r.begin : r.end) += reach;
     }
@@ -217,38 +239,29 @@ bool disjoint_modulo(const argument& a, const argument& b, wide period) {
 
 /// Sufficient for distinct elements, and true of every sane layout: each stride steps over all that smaller ones reach.
 void check_distinct(const argument& a) {
-    wide reach = 0; // elements beyond the first that the dims taken so far touch
-    bool taken[4] = {false, false, false, false};
-    for (int step = 0; step < a.rank; ++step) {
-        int smallest = -1;
-        for (int i = 0; i < a.rank; ++i) {
-            if (taken[i]) continue;
-            if (smallest < 0 || std::abs(a.stride[i]) < std::abs(a.stride[smallest])) smallest = i;
+    int by_stride[4]; // dims of more than one element, the smallest stride first
+    int dims = 0;
+    for (int i = 0; i < a.rank; ++i) {
+        if (a.extent[i] < 2) continue;
+        int place = dims++;
+        for (; place > 0 && std::abs(a.stride[i]) < std::abs(a.stride[by_stride[place - 1]]); --place) {
+            by_stride[place] = by_stride[place - 1];
         }
-        taken[smallest] = true;
-        if (a.extent[smallest] < 2) continue;
-        const wide stride = std::abs(a.stride[smallest]);
+        by_stride[place] = i;
+    }
+    wide reach = 0; // elements beyond the first that the dims taken so far touch
+    for (int n = 0; n < dims; ++n) {
+        const int dim = by_stride[n];
+        const wide stride = std::abs(a.stride[dim]);
         if (stride <= reach) {
-            refuse("the stride of " + field(a, smallest) + " is " + number(a.stride[smallest]) +
+            refuse("the stride of " + field(a, dim) + " is " + number(a.stride[dim]) +
                    ": elements of this output would share memory");
         }
-        reach += stride * (a.extent[smallest] - 1);
+        reach += stride * (a.extent[dim] - 1);
     }
 }
 
 } // namespace
-
-argument describe_array(const char* name, const void* data, index_t count, index_t element_bytes) {
-    argument a;
-    a.name = name;
-    // Only ever compared with other addresses.
-    a.data = const_cast<void*>(data); // NOLINT(cppcoreguidelines-pro-type-const-cast)
-    a.rank = 1;
-    a.extent[0] = count;
-    a.stride[0] = 1;
-    a.element_bytes = element_bytes;
-    return a;
-}
 
 bool may_overlap(const argument& a, const argument& b) {
     if (a.empty() || b.empty()) return false;
@@ -327,20 +340,8 @@ void check_result_type(const argument& t, const argument& q) {
     check_memory_of(t, q);
 }
 
-void check_memory_is(const argument& t, memory here) {
-    if (t.where == here) return;
-    refuse(std::string(t.name) + " is " + name_of(t.where) + " memory: this function's tensors are " + name_of(here) +
-           " memory" + (here == memory::host ? " (calls on a device take a stream)" : ""));
-}
-
 void check_given(const char* name, bool given) {
     if (!given) refuse(std::string(name) + " is not given: the call writes it");
-}
-
-void check_computed_number(const argument& t) {
-    check_rank(t, 4);
-    if (t.type == dtype::fp32 || t.type == dtype::fp64) return;
-    refuse(std::string(t.name) + " is " + name_of(t.type) + ": partial results are fp32 or fp64");
 }
 
 void check_out(const argument& t, const argument& q, index_t value_dim) {
@@ -398,6 +399,54 @@ void check_memory(const argument* outputs, int output_count, const argument* inp
     }
     for (int j = 0; j < input_count; ++j) apart(workspace, inputs[j], work);
     apart(workspace, lengths, work);
+}
+
+namespace {
+
+void check_computed_number(const argument& t) {
+    check_rank(t, 4);
+    if (t.type == dtype::fp32 || t.type == dtype::fp64) return;
+    refuse(std::string(t.name) + " is " + name_of(t.type) + ": partial results are fp32 or fp64");
+}
+
+/// A part's tensors must be fp32 or fp64, and have the type and the shape (batch, heads, length[, value_dim]) of `model`.
+void check_part(const described_part& part, const argument& model) {
+    check_computed_number(part.out);
+    check_same_type(part.out, model);
+    check_same_shape(part.out, model);
+    check_rows(part.max, model);
+    check_rows(part.sum, model);
+}
+
+/// The same memory, laid out alike: what may be overwritten in place.
+bool same_memory(const argument& a, const argument& b) {
+    return a.data == b.data && std::equal(a.stride, a.stride + a.rank, b.stride);
+}
+
+} // namespace
+
+void check_merge(const described_part& a, const described_part& b, const described_part& part, memory here) {
+    check_memory_is(a.out, here);
+    for (const described_part* p : {&a, &b, &part}) check_part(*p, a.out);
+    const argument to[] = {part.out, part.max, part.sum};
+    const argument from_a[] = {a.out, a.max, a.sum};
+    const argument from_b[] = {b.out, b.max, b.sum};
+    const bool in_place = same_memory(a.out, part.out) && same_memory(a.max, part.max) && same_memory(a.sum, part.sum);
+    if (!in_place) check_memory(to, 3, from_a, 3);
+    check_memory(to, 3, from_b, 3);
+}
+
+void check_finish(const described_part& part, const argument& out, const argument& lse, memory here) {
+    check_memory_is(part.out, here);
+    check_part(part, part.out);
+    check_same_type(out, part.out);
+    check_same_shape(out, part.out);
+    check_rows(lse, part.out);
+    const argument to[] = {out, lse};
+    const argument statistics[] = {part.max, part.sum};
+    // In place, out has been read by the time it is written, but the other arrays must still lie apart.
+    check_memory(to, 2, statistics, 2);
+    if (!same_memory(part.out, out)) check_memory(to, 2, &part.out, 1);
 }
 
 } // namespace pantile::inline v0::core

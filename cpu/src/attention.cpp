@@ -23,7 +23,7 @@ void erased::attention(const tensor_ref& q, const tensor_ref& k, const tensor_re
         core::check_rows(outputs[1], inputs[0]);
         here.lse = to.lse;
     }
-    core::check_memory(outputs, to.lse.wanted ? 2 : 1, inputs, 3, memory_of(o));
+    core::check_memory(outputs, to.lse.wanted ? 2 : 1, inputs, 3, core::memory_of(o, p.call.problem));
     run(p, here, o.workspace);
 }
 

@@ -79,7 +79,7 @@ prepared_backward prepare_backward(const core::problem& p, dtype type, const opt
     r.code = wide ? &r.isa->backward_f64 : &r.isa->backward_f32;
     r.number_bytes = wide ? 8 : 4;
     r.call.problem = p;
-    const tile_plan requested = core::requested_plan(core::describe(o));
+    const tile_plan requested = core::requested_plan(o);
     r.call.plan = choose_backward_plan(p, *r.code, r.number_bytes, requested);
     cut_keys(r.call, requested.key_splits);
     r.call.accumulate = o.accumulate;
@@ -120,6 +120,8 @@ void erased::attention_backward(const tensor_ref& q, const tensor_ref& k, const 
     const core::argument outputs[] = {core::describe("dq", to.dq), core::describe("dk", to.dk),
                                       core::describe("dv", to.dv)};
     const core::problem p = core::check_inputs(query, inputs[1], inputs[2], core::describe(o));
+    prepared_backward r =
+        prepare_backward(p, q.type, o); // refuses what the options ask for, as forward does, before results
     for (const int i : {3, 5}) {
         core::check_same_type(inputs[i], query);
         core::check_out(inputs[i], query, p.value_dim);
@@ -132,8 +134,7 @@ void erased::attention_backward(const tensor_ref& q, const tensor_ref& k, const 
         core::check_same_type(outputs[i], outputs[0]);
         core::check_same_shape(outputs[i], inputs[i]);
     }
-    core::check_memory(outputs, 3, inputs, 6, memory_of(o));
-    prepared_backward r = prepare_backward(p, q.type, o);
+    core::check_memory(outputs, 3, inputs, 6, core::memory_of(o, p));
     r.call.q = q;
     r.call.k = k;
     r.call.v = v;

@@ -8,15 +8,6 @@ namespace {
 
 using namespace c_interface;
 
-loss_gradients to_loss_gradients(const pantile_loss_gradients* g) {
-    pantile_loss_gradients from;
-    read_sized(g, "loss_gradients", "pantile_loss_gradients", &from, sizeof from);
-    loss_gradients made;
-    auto& [dout] = made;
-    dout = to_tensor(&from.dout, "dout", 4);
-    return made;
-}
-
 pantile_explanation to_c(const explanation& e) {
     const auto& [machine, isa, kernel, tiles, threads, workspace_bytes, traffic, read_bytes, write_bytes, flops, note] =
         e;

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include <pantile/attention.hpp>
 #include <pantile/core/float_environment.hpp>
 
@@ -11,34 +9,8 @@ namespace {
 
 using namespace cpu;
 
-/// The names of a partial result's tensors in messages.
-struct part_names {
-    const char* out;
-    const char* max;
-    const char* sum;
-};
-
-void describe_part(const partial_ref& part, const part_names& names, core::argument (&to)[3]) {
-    to[0] = core::describe(names.out, part.out);
-    to[1] = core::describe(names.max, part.max);
-    to[2] = core::describe(names.sum, part.sum);
-}
-
-/// All three tensors of a part must be fp32 or fp64, and have the type and the shape (batch, heads, length[, value_dim]) of
-/// `model`.
-void check_part(const core::argument (&part)[3], const core::argument& model) {
-    core::check_computed_number(part[0]);
-    core::check_same_type(part[0], model);
-    core::check_same_shape(part[0], model);
-    core::check_rows(part[1], model);
-    core::check_rows(part[2], model);
-}
-
-bool same_memory(const partial_ref& a, const partial_ref& b) {
-    const auto same = [](const tensor_ref& x, const tensor_ref& y) {
-        return x.data == y.data && std::equal(x.stride, x.stride + x.rank, y.stride);
-    };
-    return same(a.out, b.out) && same(a.max, b.max) && same(a.sum, b.sum);
+core::described_part describe(const partial_ref& part, const char* out, const char* max, const char* sum) {
+    return {core::describe(out, part.out), core::describe(max, part.max), core::describe(sum, part.sum)};
 }
 
 /// The numbers of a tensor of rank 3, and the rows of one of rank 4 (also where the dim is 0).
@@ -106,13 +78,13 @@ void erased::attention_partial(const tensor_ref& q, const tensor_ref& k, const t
     const core::float_environment standard;
     const core::argument inputs[] = {core::describe("q", q), core::describe("k", k), core::describe("v", v)};
     const prepared p = prepare(inputs, o);
-    core::argument outputs[3];
-    describe_part(part, {"part.out", "part.max", "part.sum"}, outputs);
+    const core::argument outputs[] = {core::describe("part.out", part.out), core::describe("part.max", part.max),
+                                      core::describe("part.sum", part.sum)};
     core::check_computed_type(outputs[0], inputs[0]);
     core::check_out(outputs[0], inputs[0], p.call.problem.value_dim);
     core::check_rows(outputs[1], inputs[0]);
     core::check_rows(outputs[2], inputs[0]);
-    core::check_memory(outputs, 3, inputs, 3, memory_of(o));
+    core::check_memory(outputs, 3, inputs, 3, core::memory_of(o, p.call.problem));
     output to;
     to.out = part.out;
     to.max = part.max;
@@ -122,37 +94,18 @@ void erased::attention_partial(const tensor_ref& q, const tensor_ref& k, const t
 
 void erased::merge(const partial_ref& a, const partial_ref& b, const partial_ref& part) {
     const core::float_environment standard;
-    core::argument args_a[3], args_b[3], args_part[3];
-    describe_part(a, {"a.out", "a.max", "a.sum"}, args_a);
-    describe_part(b, {"b.out", "b.max", "b.sum"}, args_b);
-    describe_part(part, {"part.out", "part.max", "part.sum"}, args_part);
-    core::check_memory_is(args_a[0], memory::host);
-    check_part(args_a, args_a[0]);
-    check_part(args_b, args_a[0]);
-    check_part(args_part, args_a[0]);
-    if (!same_memory(a, part)) core::check_memory(args_part, 3, args_a, 3);
-    core::check_memory(args_part, 3, args_b, 3);
+    core::check_merge(describe(a, "a.out", "a.max", "a.sum"), describe(b, "b.out", "b.max", "b.sum"),
+                      describe(part, "part.out", "part.max", "part.sum"), memory::host);
     if (a.out.type == dtype::fp64) return merge_parts<double>(a, b, part);
     merge_parts<float>(a, b, part);
 }
 
 void erased::finish(const partial_ref& part, const results& to) {
     const core::float_environment standard;
-    core::argument args[3];
-    describe_part(part, {"part.out", "part.max", "part.sum"}, args);
-    core::check_memory_is(args[0], memory::host);
-    check_part(args, args[0]);
-    const core::argument outputs[] = {core::describe("out", to.out), core::describe("lse", to.lse)};
     core::check_given("out", to.out.wanted);
     core::check_given("lse", to.lse.wanted);
-    core::check_same_type(outputs[0], args[0]);
-    core::check_same_shape(outputs[0], args[0]);
-    core::check_rows(outputs[1], args[0]);
-    const bool in_place =
-        part.out.data == to.out.data && std::equal(part.out.stride, part.out.stride + 4, to.out.stride);
-    // In place, out has been read by the time it is written, but the other arrays must still lie apart.
-    core::check_memory(outputs, 2, args + 1, 2);
-    if (!in_place) core::check_memory(outputs, 2, args, 1);
+    core::check_finish(describe(part, "part.out", "part.max", "part.sum"), core::describe("out", to.out),
+                       core::describe("lse", to.lse), memory::host);
     if (part.out.type == dtype::fp64) return finish_part<double>(part, to);
     finish_part<float>(part, to);
 }

@@ -69,7 +69,7 @@ prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& 
     prepared r;
     r.isa = &chosen;
     const bool wide = q.type == dtype::fp64;
-    const tile_plan requested = core::requested_plan(core::describe(o));
+    const tile_plan requested = core::requested_plan(o);
     const forward_kernels& decode = wide ? r.isa->decode_f64 : r.isa->decode_f32;
     // A plan that names a row tile asks for the tile kernel.
     r.decode = p.q_len > 0 && p.q_len <= decode.panel_rows && requested.row_tile == 0;

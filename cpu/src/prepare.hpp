@@ -39,11 +39,6 @@ struct prepared {
 [[nodiscard]] prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& k, const tensor_ref& v,
                                const options& o, const kernels& chosen);
 
-/// What the options name in memory, for core::check_memory.
-[[nodiscard]] inline core::option_memory memory_of(const options& o) {
-    return {o.key_lengths.ref(), o.key_lengths.size(), o.workspace.data(), static_cast<index_t>(o.workspace.size())};
-}
-
 /// Checks q, k, v and the options.
 [[nodiscard]] prepared prepare(const core::argument (&inputs)[3], const options& o);
 

@@ -133,8 +133,9 @@ void erased::attention_partial(const tensor_ref& q, const tensor_ref& k, const t
     const core::float_environment standard;
     const core::argument outputs[3] = {core::describe("part.out", part.out), core::describe("part.max", part.max),
                                        core::describe("part.sum", part.sum)};
-    core::check_computed_type(outputs[0], core::describe("q", q));
-    cuda::prepared call = cuda::prepare(cuda::describe(q, k, v), o, outputs);
+    const cuda::described_inputs inputs = cuda::describe(q, k, v);
+    core::check_computed_type(outputs[0], inputs.tensors[0]);
+    cuda::prepared call = cuda::prepare(inputs, o, outputs);
     cuda::set_outputs(call.arguments, cuda::out_kind::partial, outputs);
     cuda::run(call, o, q.type, stream);
 }

@@ -8,7 +8,7 @@ namespace {
 
 /// The parts of the keys that the options ask for; 0: to be chosen. Throws unsupported for other tiles than the compiled ones.
 index_t requested_splits(const options& o) {
-    const tile_plan plan = core::requested_plan(core::describe(o));
+    const tile_plan plan = core::requested_plan(o);
     if (plan.row_tile > 0 || plan.key_tile > 0) {
         throw unsupported("pantile: options.plan is {" + std::to_string(plan.row_tile) + ", " +
                           std::to_string(plan.key_tile) + ", " + std::to_string(plan.key_splits) +
@@ -38,21 +38,8 @@ void check_outputs(const core::problem& p, const core::argument (&inputs)[3], st
                    const options& o) {
     core::check_out(outputs[0], inputs[0], p.value_dim);
     for (const auto& t : outputs.subspan(1)) core::check_rows(t, inputs[0]);
-    const core::lengths_ref& lengths = p.key_lengths;
-    const core::argument read[4] = {inputs[0], inputs[1], inputs[2],
-                                    core::describe_array("options.key_lengths", lengths.data(),
-                                                         lengths.given() ? p.batch : 0, lengths.element_bytes())};
-    core::check_memory(outputs.data(), static_cast<int>(outputs.size()), read, 4);
+    core::check_memory(outputs.data(), static_cast<int>(outputs.size()), inputs, 3, core::memory_of(o, p));
     check_contiguous(outputs[0]);
-    const core::argument workspace =
-        core::describe_array("options.workspace", o.workspace.data(), static_cast<index_t>(o.workspace.size()), 1);
-    const auto apart_from = [&](const core::argument& other) {
-        if (!core::may_overlap(workspace, other)) return;
-        throw invalid_argument(std::string("pantile: options.workspace overlaps ") + other.name +
-                               ": work memory must hold nothing else");
-    };
-    for (const core::argument& t : read) apart_from(t);
-    for (const core::argument& t : outputs) apart_from(t);
 }
 
 } // namespace
@@ -73,7 +60,6 @@ forward_arguments checked_arguments(const core::argument (&inputs)[3], const opt
     a.scale = bytes_of(type) == 2   ? core::split_scale(a.shape.scale, 0, core::least_power<float>)
               : type == dtype::fp64 ? core::split_scale<double>(a.shape.scale)
                                     : core::split_scale<float>(a.shape.scale);
-    (void)requested_splits(o);
     for (const auto& t : inputs) check_contiguous(t);
     if (!outputs.empty()) check_outputs(a.shape, inputs, outputs, o);
     a.q = inputs[0].data;

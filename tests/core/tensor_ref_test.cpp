@@ -7,6 +7,7 @@
 #include <pantile/core/problem.hpp>
 #include <pantile/core/traffic.hpp>
 #include <pantile/options.hpp>
+#include <pantile/results.hpp>
 #include <pantile/tensor.hpp>
 
 namespace pantile::inline v0::core {
@@ -115,7 +116,7 @@ TEST(problem, with_lengths_of_32_bits) {
 }
 
 TEST(requested_plan, takes_key_splits_by_either_name) {
-    const auto requested = [](const options& o) { return requested_plan(describe(o)); };
+    const auto requested = [](const options& o) { return requested_plan(o); };
     const auto is = [](const tile_plan& p, index_t rows, index_t keys, index_t splits) {
         return p.row_tile == rows && p.key_tile == keys && p.key_splits == splits;
     };

@@ -6,6 +6,7 @@
 
 #include <type_traits>
 
+#include <pantile/results.hpp>
 #include <pantile/tensor.hpp>
 
 // The sentences, written once; static_assert takes nothing but literals.
@@ -38,6 +39,12 @@
 #define PANTILE_SAYS_OUT                                                                                               \
     "pantile: attention writes out: attention(q, k, v, out), or by name attention(q, k, v, {.out = "                   \
     "out}); on a device a stream follows"
+#define PANTILE_SAYS_PARTIAL                                                                                           \
+    "pantile: attention_partial(q, k, v, part), part a partial_view; on a device a device_partial_view, "              \
+    "and a stream follows"
+#define PANTILE_SAYS_BACKWARD                                                                                          \
+    "pantile: attention_backward(q, k, v, out, lse, dout, dq, dk, dv), or by name "                                    \
+    "attention_backward(q, k, v, out, lse, {.dout = dout}, {.dq = dq, .dk = dk, .dv = dv})"
 
 namespace pantile::inline v0::detail {
 
@@ -141,9 +148,9 @@ template <class... A>
 concept any_partial = (is_partial<A> || ...);
 
 /// An argument as the erased call takes it; an empty one where its type has been refused already.
-template <class To, class V>
+template <class To, bool fits, class V>
 [[nodiscard]] constexpr To as(const V& v) {
-    if constexpr (std::is_convertible_v<const view_of<V>&, To>) {
+    if constexpr (fits) {
         return static_cast<const view_of<V>&>(v);
     } else {
         return {};
@@ -151,15 +158,19 @@ template <class To, class V>
 }
 template <class V>
 [[nodiscard]] constexpr tensor_ref in(const V& v) {
-    return as<tensor_ref>(v);
+    return as < tensor_ref, is_view<V> && number < value_of < V >>> (v);
+}
+template <class V>
+[[nodiscard]] constexpr partial_ref part(const V& v) {
+    return as < partial_ref, is_partial<V> && number < value_of < V >>> (v);
 }
 template <class V>
 [[nodiscard]] constexpr result_ref<4> tensor_out(const V& v) {
-    return as<result_ref<4>>(v);
+    return as < result_ref<4>, are_tensors<V> && number<value_of<V>> && can_be_written < V >> (v);
 }
 template <class V>
 [[nodiscard]] constexpr result_ref<3> rows_out(const V& v) {
-    return as<result_ref<3>>(v);
+    return as < result_ref<3>, are_rows<V> && number<value_of<V>> && can_be_written < V >> (v);
 }
 
 } // namespace pantile::inline v0::detail

@@ -13,6 +13,7 @@
 #include <pantile/core/tile_plan.hpp>
 #include <pantile/core/traffic.hpp>
 #include <pantile/options.hpp>
+#include <pantile/results.hpp>
 #include <pantile/tensor.hpp>
 
 namespace pantile::inline v0::c_interface {
@@ -22,6 +23,9 @@ namespace pantile::inline v0::c_interface {
 
 /// Inside a catch block: the status of the exception in flight, and its text for pantile_message().
 pantile_status report_failure() noexcept;
+
+/// Throws invalid_argument.
+[[noreturn]] void refuse(const std::string& text);
 
 /// f(), with its exceptions as a status.
 template <class F>
@@ -46,6 +50,7 @@ void write_sized(const void* from, void* to, std::size_t known);
 
 tensor_ref to_tensor(const pantile_tensor* t, const char* name, int rank);
 results to_results(const pantile_results* r);
+loss_gradients to_loss_gradients(const pantile_loss_gradients* g);
 gradients to_gradients(const pantile_gradients* g);
 /// Its tensors' names in messages are `name`.out, …
 partial_ref to_partial(const pantile_partial* p, const char* name);

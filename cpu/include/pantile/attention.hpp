@@ -26,6 +26,10 @@
 #include <iosfwd>
 #include <string>
 
+// First, so that what they say of a wrong argument is near the top of what a compiler prints.
+#include <pantile/lengths.hpp>
+#include <pantile/results.hpp>
+
 #include <pantile/accepted.hpp>
 #include <pantile/core/traffic.hpp>
 #include <pantile/error.hpp>
@@ -49,11 +53,6 @@ struct explanation {
     index_t write_bytes = 0;
     double flops = 0; ///< of the visible pairs: 2·(D + E) each
     std::string note; ///< why a better instruction set that the processor has is not used; mostly empty
-};
-
-/// The gradients of the loss that a backward call starts from.
-struct loss_gradients {
-    tensor_ref dout{}; ///< (B, Hq, Sq, E), of q's type
 };
 
 /// The calls on tensors whose types are known at run time: what bindings to other languages use, and what the functions below
@@ -113,7 +112,7 @@ void attention(const Q& q, const K& k, const V& v, const Out& out, const Lse& ls
     erased::attention(detail::in(q), detail::in(k), detail::in(v), {detail::tensor_out(out), detail::rows_out(lse)}, o);
 }
 
-/// The same with results by name, {.out = out, .lse = lse}, each on request. Their types are looked at when the call runs.
+/// The same with results by name, {.out = out, .lse = lse}; lse on request. Their types are looked at when the call runs.
 template <class Q, class K, class V>
 void attention(const Q& q, const K& k, const V& v, const results& to, const options& o = {}) {
     static_assert(detail::are_tensors<Q, K, V> && detail::same_type_of_number<Q, K, V> &&
@@ -171,6 +170,12 @@ void attention_backward(const Q& q, const K& k, const V& v, const Out& out, cons
                                o);
 }
 
+/// Says what is missing.
+template <class Q, class... Others>
+void attention_backward(const Q&, const Others&...) {
+    static_assert(!sizeof(Q), PANTILE_SAYS_BACKWARD);
+}
+
 // -------------------------------------------------------------------------------------------------- partial results
 /// Attention of q over these keys only, as a partial result (see basic_partial_view). Say where the keys stand with
 /// options.mask.at_offset.
@@ -184,7 +189,7 @@ void attention_partial(const Q& q, const K& k, const V& v, const Part& part, con
                           detail::same_memory<Q, Part>,
                       PANTILE_SAYS_PART);
     }
-    erased::attention_partial(detail::in(q), detail::in(k), detail::in(v), detail::as<partial_ref>(part), o);
+    erased::attention_partial(detail::in(q), detail::in(k), detail::in(v), detail::part(part), o);
 }
 
 /// The same with the three tensors in braces, {out, max, sum}. Their types are looked at when the call runs.
@@ -196,6 +201,12 @@ void attention_partial(const Q& q, const K& k, const V& v, const partial_ref& pa
     erased::attention_partial(detail::in(q), detail::in(k), detail::in(v), part, o);
 }
 
+/// Says what is missing.
+template <class Q, class K, class V>
+void attention_partial(const Q&, const K&, const V&) {
+    static_assert(!sizeof(Q), PANTILE_SAYS_PARTIAL);
+}
+
 /// part = the attention over the keys of both. `part` may be the same memory as `a` (accumulate in place).
 template <class A, class B, class Part>
     requires detail::any_partial<A, B, Part>
@@ -204,11 +215,16 @@ void merge(const A& a, const B& b, const Part& part) {
                       detail::of_computed_type<Part, Part> && detail::in_host_memory<A, B, Part> &&
                       detail::can_be_written<Part>,
                   PANTILE_SAYS_PARTS);
-    erased::merge(detail::as<partial_ref>(a), detail::as<partial_ref>(b), detail::as<partial_ref>(part));
+    erased::merge(detail::part(a), detail::part(b), detail::part(part));
 }
 
 /// The same with tensors in braces, {out, max, sum}. Their types are looked at when the call runs.
 inline void merge(const partial_ref& a, const partial_ref& b, const partial_ref& part) { erased::merge(a, b, part); }
+
+/// Says what is missing.
+template <class A, class B>
+    requires detail::any_partial<A, B>
+void merge(const A&, const B&) { static_assert(!sizeof(A), PANTILE_SAYS_PARTS); }
 
 /// Normalises: out = part.out / part.sum, lse = (part.max + log2(part.sum)) · ln 2. `out` may be part.out's memory.
 template <class Part, class Out, class Lse>
@@ -218,13 +234,18 @@ void finish(const Part& part, const Out& out, const Lse& lse) {
                       detail::same_type_of_number<Part, Out, Lse> && detail::of_computed_type<Part, Part> &&
                       detail::in_host_memory<Part, Out, Lse> && detail::can_be_written<Out, Lse>,
                   PANTILE_SAYS_FINISH);
-    erased::finish(detail::as<partial_ref>(part), {detail::tensor_out(out), detail::rows_out(lse)});
+    erased::finish(detail::part(part), {detail::tensor_out(out), detail::rows_out(lse)});
 }
 
 /// The same with tensors in braces, {out, max, sum}. Their types are looked at when the call runs.
 inline void finish(const partial_ref& part, const result_ref<4>& out, const result_ref<3>& lse) {
     erased::finish(part, {out, lse});
 }
+
+/// Says what is missing.
+template <class Part, class Out>
+    requires detail::any_partial<Part>
+void finish(const Part&, const Out&) { static_assert(!sizeof(Part), PANTILE_SAYS_FINISH); }
 
 // ---------------------------------------------------------------------------------------------------------- explain
 /// How attention would run.

@@ -20,6 +20,10 @@
 #include <string>
 #include <type_traits>
 
+// First, so that what they say of a wrong argument is near the top of what a compiler prints.
+#include <pantile/lengths.hpp>
+#include <pantile/results.hpp>
+
 #include <pantile/accepted.hpp>
 #include <pantile/core/traffic.hpp>
 #include <pantile/error.hpp>
@@ -66,8 +70,8 @@ PANTILE_API void finish(const partial_ref& part, const results& to, cudaStream_t
 // A call that does not fit says so when it is compiled.
 
 // ---------------------------------------------------------------------------------------------------------- forward
-// fp32 and fp64 in their own precision (fp32 products as three tf32 products, exact to about 2^-22 each, unless the ffma
-// kernel is asked for). fp16 and bf16 are computed in fp32, with P rounded to the inputs' type for the matrix unit, and
+// fp32 and fp64 in their own precision (fp32 products as three tf32 products, off by 2^-21 at most and 2^-23.7 in the root mean
+// square, unless the ffma kernel is asked for). fp16 and bf16 are computed in fp32, with P rounded to the inputs' type for the matrix unit, and
 // rounded once at the output, which may also be fp32. lse is fp32 (fp64 for fp64).
 //
 // A power of two of the scale joins q before the product in fp32 and fp64, so that q·k may be beyond their range where the
@@ -113,7 +117,7 @@ void attention(const Q& q, const K& k, const V& v, const Out& out, const Lse& ls
                       stream, o);
 }
 
-/// The same with results by name, {.out = out, .lse = lse}, each on request. Their types are looked at when the call is made.
+/// The same with results by name, {.out = out, .lse = lse}; lse on request. Their types are looked at when the call is made.
 template <class Q, class K, class V>
     requires detail::any_on_a_device<Q, K, V>
 void attention(const Q& q, const K& k, const V& v, const results& to, cudaStream_t stream, const options& o = {}) {
@@ -138,7 +142,7 @@ void attention_partial(const Q& q, const K& k, const V& v, const Part& part, cud
                           detail::same_memory<Q, Part>,
                       PANTILE_SAYS_PART);
     }
-    erased::attention_partial(detail::in(q), detail::in(k), detail::in(v), detail::as<partial_ref>(part), stream, o);
+    erased::attention_partial(detail::in(q), detail::in(k), detail::in(v), detail::part(part), stream, o);
 }
 
 /// The same with the three tensors in braces, {out, max, sum}. Their types are looked at when the call is made.
@@ -160,7 +164,7 @@ void merge(const A& a, const B& b, const Part& part, cudaStream_t stream) {
                       detail::of_computed_type<Part, Part> && detail::on_the_device<A, B, Part> &&
                       detail::can_be_written<Part>,
                   PANTILE_SAYS_PARTS);
-    erased::merge(detail::as<partial_ref>(a), detail::as<partial_ref>(b), detail::as<partial_ref>(part), stream);
+    erased::merge(detail::part(a), detail::part(b), detail::part(part), stream);
 }
 
 /// The same with tensors in braces, {out, max, sum}. Their types are looked at when the call is made.
@@ -176,7 +180,7 @@ void finish(const Part& part, const Out& out, const Lse& lse, cudaStream_t strea
                       detail::same_type_of_number<Part, Out, Lse> && detail::of_computed_type<Part, Part> &&
                       detail::on_the_device<Part, Out, Lse> && detail::can_be_written<Out, Lse>,
                   PANTILE_SAYS_FINISH);
-    erased::finish(detail::as<partial_ref>(part), {detail::tensor_out(out), detail::rows_out(lse)}, stream);
+    erased::finish(detail::part(part), {detail::tensor_out(out), detail::rows_out(lse)}, stream);
 }
 
 /// The same with tensors in braces, {out, max, sum}. Their types are looked at when the call is made.

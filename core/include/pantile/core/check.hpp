@@ -26,9 +26,6 @@ struct argument : tensor_ref {
     return a;
 }
 
-/// An array that is no tensor.
-[[nodiscard]] argument describe_array(const char* name, const void* data, index_t count, index_t element_bytes);
-
 /// The options that describe the problem, in plain form.
 struct call {
     pantile::mask mask{};
@@ -38,7 +35,6 @@ struct call {
     index_t key_lengths_count = 0; ///< 0: none given; -1: one a batch
     memory key_lengths_in = memory::host;
     int threads = 0;
-    bool has_plan = false;
     tile_plan plan{}; ///< 0 in a field: to be chosen
     index_t key_splits = 0;
 };
@@ -54,15 +50,17 @@ template <class Options>
     c.key_lengths_count = o.key_lengths.size();
     c.key_lengths_in = o.key_lengths.where();
     c.threads = o.threads;
-    c.has_plan = o.plan.has_value();
     c.plan = o.plan.value_or(tile_plan{0, 0, 0});
     c.key_splits = o.key_splits;
     return c;
 }
 
 /// The tile sizes that the options ask for, 0 in a field: to be chosen.
-[[nodiscard]] inline tile_plan requested_plan(const call& c) {
-    return {c.plan.row_tile, c.plan.key_tile, c.key_splits != 0 ? c.key_splits : c.plan.key_splits};
+template <class Options>
+[[nodiscard]] tile_plan requested_plan(const Options& o) {
+    tile_plan plan = o.plan.value_or(tile_plan{0, 0, 0});
+    if (o.key_splits != 0) plan.key_splits = o.key_splits;
+    return plan;
 }
 
 /// Types, memory and shapes of q, k, v, and the options; returns the problem they describe. `here`: the memory of the room's
@@ -77,12 +75,8 @@ void check_computed_type(const argument& t, const argument& q);
 /// `t` must be of the type of `model`.
 void check_same_type(const argument& t, const argument& model);
 
-/// `t` must lie `here`.
-void check_memory_is(const argument& t, memory here);
 /// A result by this name that a call cannot do without must be given.
 void check_given(const char* name, bool given);
-/// `t` must be a tensor of fp32 or fp64: a partial result.
-void check_computed_number(const argument& t);
 
 /// `t`, a result of a call: of q's type or the one computed in, with q's batch, heads and length, and v's dim.
 void check_out(const argument& t, const argument& q, index_t value_dim);
@@ -100,11 +94,28 @@ struct option_memory {
     index_t workspace_bytes = 0;
 };
 
+/// Of options that have been checked for the problem.
+template <class Options>
+[[nodiscard]] option_memory memory_of(const Options& o, const problem& p) {
+    return {p.key_lengths, p.key_lengths.given() ? p.batch : 0, o.workspace.data(),
+            static_cast<index_t>(o.workspace.size())};
+}
+
 /// Each output must have strides under which its elements are distinct, and share no memory with another output or an
 /// input. Tensors interleaved in one buffer (packed q, k, v) are told apart if their strides share a period. Key lengths
 /// are an input; work memory must share nothing with any argument.
 void check_memory(const argument* outputs, int output_count, const argument* inputs, int input_count,
                   const option_memory& options = {});
+
+/// A partial result, by the names that messages give its tensors.
+struct described_part {
+    argument out, max, sum;
+};
+
+/// The arguments of merge, which lie `here`: fp32 or fp64, of one shape; `part` may be the memory of `a`, laid out alike.
+void check_merge(const described_part& a, const described_part& b, const described_part& part, memory here);
+/// The arguments of finish, which lie `here`; `out` may be the memory of part.out, laid out alike.
+void check_finish(const described_part& part, const argument& out, const argument& lse, memory here);
 
 /// Could two tensors share a byte? False only where it is proven that they do not.
 [[nodiscard]] bool may_overlap(const argument& a, const argument& b);
