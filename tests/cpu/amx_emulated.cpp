@@ -1,7 +1,7 @@
 #include "amx_emulated.hpp"
 
-#include "amx/emulated_unit.hpp"
-#include "amx/machine.hpp"
+#include "forward/amx/emulated_unit.hpp"
+#include "forward/amx/machine.hpp"
 
 namespace pantile::test {
 namespace {

@@ -2,7 +2,7 @@
 /// The kernels of the matrix-unit machine on the emulated unit, in a file of their own: always optimised.
 #pragma once
 
-#include "kernels.hpp"
+#include "catalogue/kernels.hpp"
 
 namespace pantile::test {
 

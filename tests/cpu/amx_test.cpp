@@ -15,8 +15,8 @@
 #include <support/library_mask.hpp>
 
 #include "amx_emulated.hpp"
-#include "dispatch.hpp"
-#include "run.hpp"
+#include "api/run.hpp"
+#include "catalogue/dispatch.hpp"
 
 namespace pantile::test {
 namespace {
@@ -31,7 +31,7 @@ enum class unit : unsigned char { emulated, hardware };
 const cpu::kernels& kernels_on(unit u) {
     static const cpu::kernels emulated = [] {
         cpu::kernels k = cpu::baseline_kernels;
-        k.forward_f32 = emulated_forward_bf16;
+        k.matrix_bf16 = &emulated_forward_bf16;
         k.decode_f32.panel_rows = 0; // calls of few rows, too
         return k;
     }();

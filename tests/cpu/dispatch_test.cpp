@@ -7,7 +7,7 @@
 #include <gmock/gmock.h>
 #include <pantile/attention.hpp>
 
-#include "dispatch.hpp"
+#include "catalogue/dispatch.hpp"
 
 namespace pantile_test {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "elements.hpp"
+#include "micro/elements.hpp"
 
 namespace pantile::inline v0::cpu {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <pantile/error.hpp>
 
-#include "isa_choice.hpp"
+#include "catalogue/isa_choice.hpp"
 
 namespace pantile::inline v0::cpu {
 namespace {

@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "parallel.hpp"
+#include "work/parallel.hpp"
 
 namespace pantile::test {
 namespace {

@@ -11,8 +11,8 @@
 #include <pantile/core/check.hpp>
 #include <pantile/error.hpp>
 
-#include "dispatch.hpp"
-#include "prepare.hpp"
+#include "api/prepare.hpp"
+#include "catalogue/dispatch.hpp"
 
 namespace pantile::test {
 namespace {

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "threads.hpp"
+#include "work/threads.hpp"
 
 namespace pantile::test {
 namespace {

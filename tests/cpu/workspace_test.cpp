@@ -11,8 +11,8 @@
 #include <pantile/error.hpp>
 #include <support/guarded_new.hpp>
 
-#include "scratch.hpp"
-#include "threads.hpp"
+#include "work/scratch.hpp"
+#include "work/threads.hpp"
 
 namespace pantile::test {
 namespace {

@@ -5,7 +5,7 @@ A list is a TOML file beside this script, one a room. A fault is
 
     [[fault]]
     name = "splits-from-the-thread-count"        unique over all lists
-    file = "cpu/src/prepare.cpp"
+    file = "cpu/src/api/prepare.cpp"
     old = 'the text that the fault replaces'     occurs once in the file; may have several lines
     new = 'what it becomes'
     tests = ["api determinism.*", "core"]        who must notice: test programs (pantile-test-api, …), each with a GoogleTest

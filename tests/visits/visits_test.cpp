@@ -1,5 +1,5 @@
-// All machines visit the same tiles: the CPU's tile and decode machines, recorded at work, and the simulated processor,
-// whose transfers of K are watched, against a list made from visible(i, j) alone.
+// All machines visit the same tiles: the CPU's machines, recorded at work, and the simulated processor, whose transfers of K
+// are watched, against a list made from visible(i, j) alone.
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -13,21 +13,44 @@ namespace {
 using namespace pantile;
 using pantile::test::visit_list;
 
+/// Pairs of [row, row_end) and [key, key_end) that are visible, counted one by one.
+index_t pairs_seen(const core::band& band, index_t row, index_t row_end, index_t key, index_t key_end) {
+    index_t seen = 0;
+    for (index_t i = row; i < row_end; ++i) {
+        for (index_t j = key; j < key_end; ++j) seen += band.visible(i, j) ? 1 : 0;
+    }
+    return seen;
+}
+
 /// Every pair of tiles that shows a pair, row tiles first, keys ascending; full if it shows every pair.
 visit_list expected(const core::problem& p, const tile_plan& plan) {
     const core::sequence seq = p.sequence_of(0);
     const core::band band = p.band_of(seq);
     visit_list visits;
-    for (index_t r = 0; r * plan.row_tile < seq.q_len; ++r) {
-        const index_t row_end = std::min((r + 1) * plan.row_tile, seq.q_len);
-        for (index_t begin = 0; begin < seq.k_len; begin += plan.key_tile) {
-            const index_t end = std::min(begin + plan.key_tile, seq.k_len);
-            index_t seen = 0;
-            for (index_t i = r * plan.row_tile; i < row_end; ++i) {
-                for (index_t j = begin; j < end; ++j) seen += band.visible(i, j) ? 1 : 0;
-            }
-            const bool full = seen == (row_end - r * plan.row_tile) * (end - begin);
-            if (seen > 0) visits.push_back({r, begin, end, full ? 1 : 0});
+    for (index_t row = 0; row < seq.q_len; row += plan.row_tile) {
+        const index_t row_end = std::min(row + plan.row_tile, seq.q_len);
+        for (index_t key = 0; key < seq.k_len; key += plan.key_tile) {
+            const index_t key_end = std::min(key + plan.key_tile, seq.k_len);
+            const index_t seen = pairs_seen(band, row, row_end, key, key_end);
+            const bool full = seen == (row_end - row) * (key_end - key);
+            if (seen > 0) visits.push_back({row / plan.row_tile, key, key_end, full ? 1 : 0});
+        }
+    }
+    return visits;
+}
+
+/// The same the other way round: key tiles first, rows ascending.
+visit_list expected_backward(const core::problem& p, const tile_plan& plan) {
+    const core::sequence seq = p.sequence_of(0);
+    const core::band band = p.band_of(seq);
+    visit_list visits;
+    for (index_t key = 0; key < seq.k_len; key += plan.key_tile) {
+        const index_t key_end = std::min(key + plan.key_tile, seq.k_len);
+        for (index_t row = 0; row < seq.q_len; row += plan.row_tile) {
+            const index_t row_end = std::min(row + plan.row_tile, seq.q_len);
+            const index_t seen = pairs_seen(band, row, row_end, key, key_end);
+            const bool full = seen == (row_end - row) * (key_end - key);
+            if (seen > 0) visits.push_back({key / plan.key_tile, row, row_end, full ? 1 : 0});
         }
     }
     return visits;
@@ -77,11 +100,12 @@ simulator::workload any_workload(index_t longest_q) {
     return w;
 }
 
-RC_GTEST_PROP(visits, tile_machine_and_simulator, ()) {
+RC_GTEST_PROP(visits, tile_machines_and_simulator, ()) {
     const simulator::workload w = any_workload(90);
     const tile_plan plan{*rc::gen::inRange<index_t>(1, 50), *rc::gen::inRange<index_t>(1, 50), 1};
     const visit_list wanted = expected(w.problem(), plan);
     RC_ASSERT(test::tile_machine_visits(w.problem(), plan) == wanted);
+    RC_ASSERT(test::matrix_machine_visits(w.problem(), plan) == wanted);
     RC_ASSERT(simulated(w, plan) == without_fullness(wanted));
 }
 
@@ -91,6 +115,12 @@ RC_GTEST_PROP(visits, decode_machine_and_simulator, ()) {
     const visit_list wanted = expected(w.problem(), plan);
     RC_ASSERT(test::decode_machine_visits(w.problem(), plan) == wanted);
     RC_ASSERT(simulated(w, plan) == without_fullness(wanted));
+}
+
+RC_GTEST_PROP(visits, backward_machine, ()) {
+    const simulator::workload w = any_workload(90);
+    const tile_plan plan{*rc::gen::inRange<index_t>(1, 7) * test::backward_panel, *rc::gen::inRange<index_t>(1, 50), 1};
+    RC_ASSERT(test::backward_machine_visits(w.problem(), plan) == expected_backward(w.problem(), plan));
 }
 
 } // namespace

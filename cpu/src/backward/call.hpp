@@ -8,7 +8,7 @@
 #include <pantile/core/problem.hpp>
 #include <pantile/core/tile_plan.hpp>
 
-#include "../elements.hpp"
+#include "../micro/elements.hpp"
 
 namespace pantile::inline v0::cpu::backward {
 

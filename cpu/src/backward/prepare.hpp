@@ -5,7 +5,7 @@
 
 #include <limits>
 
-#include "../tile_io.hpp"
+#include "../micro/tile_io.hpp"
 #include "machine.hpp"
 #include "statistics.hpp"
 

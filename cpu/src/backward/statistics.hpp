@@ -6,7 +6,7 @@
 /// look at their keys: one more product of scores, a fifth of the pass's work, for the panels that hold such rows.
 #pragma once
 
-#include "../panel.hpp"
+#include "../forward/panel.hpp"
 #include "call.hpp"
 
 namespace pantile::inline v0::cpu::backward {

@@ -1,5 +1,5 @@
 // AVX2, FMA and F16C.
-#include "../kernels_of.hpp"
+#include "../catalogue/kernels_of.hpp"
 
 namespace pantile::inline v0::cpu {
 

@@ -1,5 +1,5 @@
 // AVX-512 F, DQ, BW, CD and VL.
-#include "../kernels_of.hpp"
+#include "../catalogue/kernels_of.hpp"
 
 namespace pantile::inline v0::cpu {
 

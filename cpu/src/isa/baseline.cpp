@@ -1,5 +1,5 @@
 // What every processor of the target has: SSE2 on x86-64, the compiler's default vectors elsewhere.
-#include "../kernels_of.hpp"
+#include "../catalogue/kernels_of.hpp"
 
 namespace pantile::inline v0::cpu {
 namespace {

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <pantile/error.hpp>
 
-#include "dispatch.hpp"
+#include "catalogue/dispatch.hpp"
 #include "table.hpp"
 
 namespace pantile_test {

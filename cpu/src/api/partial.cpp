@@ -1,7 +1,7 @@
 #include <pantile/attention.hpp>
 #include <pantile/core/float_environment.hpp>
 
-#include "merge_rows.hpp"
+#include "../forward/merge_rows.hpp"
 #include "run.hpp"
 
 namespace pantile::inline v0 {

@@ -2,7 +2,7 @@
 /// The forward walk's machine for bf16 on a matrix unit, queries along the tiles' columns.
 ///
 /// A row tile (up to 1024 queries) is cut into panels of 32 queries, a key tile (up to 768 keys) into blocks of 32 keys. As in
-/// cpu/src/machine.hpp, Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is vertical. Both
+/// cpu/src/forward/tile/machine.hpp, Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is vertical. Both
 /// products are blocks of 2 × 2 tiles of 16 × 16: four loads of 1 KiB serve four tile products.
 ///
 ///     product     first operand, tile [16][32]       second operand, tile [16 pairs][16]{even, odd}
@@ -199,7 +199,7 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
             if (before.any()) values(before, work);
             if (after.any()) scores(t, after, work);
             work.finish(tile_sum_);
-            this->template add_sums<vectors>(now.panel * panel_rows, now.factor);
+            this->template add_tile_sums<vectors>(now.panel * panel_rows, now.factor);
             before = now;
             now = after;
         }
@@ -339,10 +339,8 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
         for (index_t k = first_key; k < first_key + block_keys; ++k, row += score_stride) {
             const V key(static_cast<float>(k));
             for (index_t i = 0; i < panel_rows; i += n) {
-                const V first = V::load_aligned(first_visible_ + i);
-                const V end = V::load_aligned(end_visible_ + i);
-                const V score = V::load_aligned(row + i);
-                xsimd::select(first <= key && key < end, score, vector_ops<V>::lowest()).store_aligned(row + i);
+                const visible_keys<V> seen{V::load_aligned(first_visible_ + i), V::load_aligned(end_visible_ + i)};
+                seen.hide(V::load_aligned(row + i), key).store_aligned(row + i);
             }
         }
     }

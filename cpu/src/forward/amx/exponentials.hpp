@@ -3,7 +3,7 @@
 /// instructions, so that both units of the core are busy.
 #pragma once
 
-#include "../micro/exp2.hpp"
+#include "../../micro/exp2.hpp"
 #include "panel.hpp"
 
 namespace pantile::inline v0::cpu::amx {

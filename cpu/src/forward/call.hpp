@@ -1,17 +1,13 @@
 /// \file
-/// What attention.cpp hands to the code of one instruction set: plain data and function pointers, nothing that a compiler
-/// would have to emit a copy of.
+/// What an instruction set's object file is handed for a forward pass: plain data and function pointers, nothing that a
+/// compiler would have to emit a copy of.
 #pragma once
 
 #include <cstddef>
 
 #include <pantile/core/problem.hpp>
-#include <pantile/core/schedule.hpp>
+#include <pantile/core/tensor_ref.hpp>
 #include <pantile/core/tile_plan.hpp>
-#include <pantile/options.hpp>
-
-#include "backward/call.hpp"
-#include "elements.hpp"
 
 namespace pantile::inline v0::cpu {
 
@@ -52,24 +48,5 @@ struct forward_kernels {
     index_t max_key_tile = 96;
     index_t far_bytes = 1 << 20; ///< L2 of a core, at the least
 };
-
-/// Everything that is compiled for one instruction set.
-struct kernels {
-    pantile::isa isa = pantile::isa::baseline;
-    const char* name = "";
-    forward_kernels forward_f32;
-    forward_kernels forward_f64;
-    forward_kernels decode_f32; ///< few queries: panel_rows is how many, forward_work::head the kv head
-    forward_kernels decode_f64;
-    backward::kernels backward_f32;
-    backward::kernels backward_f64;
-};
-
-extern const kernels baseline_kernels;
-#if defined(PANTILE_X86)
-extern const kernels avx2_kernels;
-extern const kernels avx512_kernels;
-extern const forward_kernels amx_forward_bf16;
-#endif
 
 } // namespace pantile::inline v0::cpu

@@ -2,11 +2,11 @@
 #include <pantile/core/choose_plan.hpp>
 #include <pantile/core/float_environment.hpp>
 
-#include "dispatch.hpp"
-#include "parallel.hpp"
+#include "../catalogue/dispatch.hpp"
+#include "../work/parallel.hpp"
+#include "../work/scratch.hpp"
+#include "../work/threads.hpp"
 #include "prepare.hpp"
-#include "scratch.hpp"
-#include "threads.hpp"
 
 namespace pantile::inline v0 {
 namespace {
@@ -76,7 +76,7 @@ prepared_backward prepare_backward(const core::problem& p, dtype type, const opt
     prepared_backward r;
     r.isa = &choose_kernels(o.isa);
     const bool wide = type == dtype::fp64;
-    r.code = wide ? &r.isa->backward_f64 : &r.isa->backward_f32;
+    r.code = &r.isa->backward(type);
     r.number_bytes = wide ? 8 : 4;
     r.call.problem = p;
     const tile_plan requested = core::requested_plan(o);

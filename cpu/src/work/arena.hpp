@@ -6,7 +6,7 @@
 
 #include <pantile/core/macros.hpp>
 
-#include "micro/inline.hpp"
+#include "../micro/inline.hpp"
 
 namespace pantile::inline v0::cpu {
 

@@ -7,7 +7,7 @@
 #include <pantile/options.hpp>
 #include <pantile/tensor.hpp>
 
-#include "kernels.hpp"
+#include "../catalogue/kernels.hpp"
 
 namespace pantile::inline v0::cpu {
 

@@ -2,8 +2,8 @@
 
 #include <pantile/core/choose_plan.hpp>
 
-#include "dispatch.hpp"
-#include "threads.hpp"
+#include "../catalogue/dispatch.hpp"
+#include "../work/threads.hpp"
 
 namespace pantile::inline v0::cpu {
 namespace {
@@ -70,10 +70,10 @@ prepared prepare(const core::problem& p, const tensor_ref& q, const tensor_ref& 
     r.isa = &chosen;
     const bool wide = q.type == dtype::fp64;
     const tile_plan requested = core::requested_plan(o);
-    const forward_kernels& decode = wide ? r.isa->decode_f64 : r.isa->decode_f32;
+    const forward_kernels& decode = r.isa->decode(q.type);
     // A plan that names a row tile asks for the tile kernel.
     r.decode = p.q_len > 0 && p.q_len <= decode.panel_rows && requested.row_tile == 0;
-    r.forward = r.decode ? &decode : wide ? &r.isa->forward_f64 : &r.isa->forward_f32;
+    r.forward = r.decode ? &decode : &r.isa->tile(q.type);
     r.number_bytes = wide ? 8 : 4;
     r.call.problem = p;
     r.call.q = q;

@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "../tile_io.hpp"
+#include "../../micro/tile_io.hpp"
 #include "panel.hpp"
 
 namespace pantile::inline v0::cpu::amx {

@@ -10,7 +10,7 @@
 
 #include <pantile/float16.hpp>
 
-#include "../micro/simd.hpp"
+#include "../../micro/simd.hpp"
 
 namespace pantile::inline v0::cpu::amx {
 

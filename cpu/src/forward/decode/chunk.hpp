@@ -2,7 +2,7 @@
 /// Dims of a row of K or V in whole vectors of compute precision, converted in registers on the way in.
 #pragma once
 
-#include "../micro/convert.hpp"
+#include "../../micro/convert.hpp"
 
 namespace pantile::inline v0::cpu::decode {
 

@@ -15,9 +15,9 @@
 /// goes through a copy of c·max(d, e) numbers.
 #pragma once
 
-#include "../arena.hpp"
+#include "../../micro/tile_io.hpp"
+#include "../../work/arena.hpp"
 #include "../row_tile.hpp"
-#include "../tile_io.hpp"
 #include "dots.hpp"
 #include "values.hpp"
 
@@ -28,7 +28,6 @@ class decode_machine {
     using T = number_t<V>;
     static constexpr index_t n = lanes<V>;
     static constexpr index_t least_rows_ahead = 4; // with fewer, the processor's own prefetch does better
-    using softmax = core::online_softmax<vector_ops<V>>;
 
   public:
     /// `work.head` is the kv head; its one row tile holds every row of the sequence.
@@ -89,9 +88,7 @@ class decode_machine {
             store_rows<V>(line_, o_stride_, 1, call_.problem.value_dim,
                           times<T>{partial_result ? T(1) : core::finish_factor(state)}, false,
                           matrix_of<T>(to_.out, work_.batch, head, row));
-            put(to_.lse, head, row, core::finish_lse(state));
-            put(to_.max, head, row, state.max);
-            put(to_.sum, head, row, state.sum);
+            store_statistics(to_, work_.batch, head, row, state);
         }
     }
 
@@ -125,12 +122,6 @@ class decode_machine {
 
     static PANTILE_INLINE void fill(T* data, index_t count, T value) {
         for (index_t i = 0; i < count; i += n) V(value).store_aligned(data + i);
-    }
-
-    template <class Row>
-    PANTILE_INLINE void put(const Row& to, index_t head, index_t row, T x) const {
-        if (to.data == nullptr) return;
-        static_cast<T*>(to.data)[work_.batch * to.stride[0] + head * to.stride[1] + row * to.stride[2]] = x;
     }
 
     /// Can rows be read as they lie: contiguous dims, enough for a chunk?
@@ -276,16 +267,14 @@ class decode_machine {
             for_blocks([&](auto rows, index_t r) PANTILE_INLINE { score_block<rows>(r, k, stride, dims); });
         });
         bool beyond = false;
-        for (index_t r = 0; r < padded_rows_; r += n) beyond = raise(r) || beyond;
+        for (index_t r = 0; r < padded_rows_; r += n) {
+            beyond = raise<V, 1>(max_ + r, tile_max_ + r, exponent_scale_, reference_ + r, factor_ + r) || beyond;
+        }
         if (beyond) {
             for_blocks([&](auto rows, index_t r) PANTILE_INLINE { keep_largest_scores(r, rows); });
         }
         for_blocks([&](auto rows, index_t r) PANTILE_INLINE { exponentiate_block<rows>(r); });
-        for (index_t r = 0; r < padded_rows_; r += n) {
-            const V sum =
-                xsimd::fma(V::load_aligned(sum_ + r), V::load_aligned(factor_ + r), V::load_aligned(tile_sum_ + r));
-            sum.store_aligned(sum_ + r);
-        }
+        for (index_t r = 0; r < padded_rows_; r += n) add_sums<V, 1>(sum_ + r, factor_ + r, tile_sum_ + r);
     }
 
     /// S of a block of rows, minus infinity where hidden, and its maxima.
@@ -303,8 +292,7 @@ class decode_machine {
             lane_end[i] = static_cast<T>(seen.end - key);
             common = {core::max(common.begin, seen.begin), core::min(common.end, seen.end)};
         }
-        const V begin = V::load_unaligned(lane_begin);
-        const V end = V::load_unaligned(lane_end);
+        const visible_keys<V> visible{V::load_unaligned(lane_begin), V::load_unaligned(lane_end)};
         const decode::packed_rows<V> q{q_ + r0 * q_stride_, q_stride_, keep_};
         const decode::ahead next = r0 == 0 ? next_ : decode::ahead{};
         const index_t last = keys_.size() - 1;
@@ -315,10 +303,7 @@ class decode_machine {
             const From* key[keys];
             unroll<keys>([&](auto i) PANTILE_INLINE { key[i] = k + core::min(j + i, last) * stride; });
             V score = decode::dots<V, rows>(q, key, dims);
-            if (j < common.begin || j + keys > common.end) {
-                const V at(static_cast<T>(j));
-                score = xsimd::select(begin <= at && at < end, score, vector_ops<V>::lowest());
-            }
+            if (j < common.begin || j + keys > common.end) score = visible.hide(score, V(static_cast<T>(j)));
             score.store_aligned(s + j * rows);
             largest = xsimd::max(largest, score);
         }
@@ -330,24 +315,11 @@ class decode_machine {
         for (index_t r = 0; r < rows; ++r) tile_max_[r0 + r] = numbers[r];
     }
 
-    /// The state of n rows meets the tile's maxima. Is one beyond largest_reference?
-    PANTILE_INLINE bool raise(index_t r) {
-        typename softmax::state state{V::load_aligned(max_ + r), V::load_aligned(sum_ + r)};
-        const V factor = softmax::raise(state, V::load_aligned(tile_max_ + r) * V(exponent_scale_));
-        factor.store_aligned(factor_ + r);
-        const V reference = softmax::reference(state);
-        reference.store_aligned(reference_ + r);
-        state.max.store_aligned(max_ + r);
-        return xsimd::any(xsimd::abs(reference) >= V(largest_reference<T>));
-    }
-
     /// The rows of a block that are beyond largest_reference.
     [[gnu::noinline, gnu::cold]] void keep_largest_scores(index_t r0, index_t rows) {
         for (index_t r = r0; r < r0 + rows; ++r) {
-            if (!is_beyond(reference_[r])) continue;
-            keep_largest<V>(block_scores(r0) + (r - r0), rows, keys_.size(), tile_max_[r],
-                            tile_max_[r] * exponent_scale_ == max_[r]);
-            reference_[r] = T(0);
+            keep_largest_beyond<V>(reference_[r], max_[r], tile_max_[r], exponent_scale_, block_scores(r0) + (r - r0),
+                                   rows, keys_.size());
         }
     }
 

@@ -2,7 +2,7 @@
 /// The score kernel of decode: dims in lanes, so that K is read in whole vectors as it lies.
 #pragma once
 
-#include "../micro/transpose.hpp"
+#include "../../micro/transpose.hpp"
 #include "chunk.hpp"
 
 namespace pantile::inline v0::cpu::decode {

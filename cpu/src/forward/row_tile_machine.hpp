@@ -3,9 +3,9 @@
 /// queries in SIMD lanes, and the softmax that a panel of them goes through at each key tile.
 #pragma once
 
-#include "arena.hpp"
+#include "../micro/tile_io.hpp"
+#include "../work/arena.hpp"
 #include "row_tile.hpp"
-#include "tile_io.hpp"
 
 namespace pantile::inline v0::cpu {
 
@@ -57,20 +57,11 @@ class row_tile_machine {
         }
     }
 
-    /// Raises the panel's maxima to the key tile's: gives the factor for O and the sum, and the reference of the exponents.
+    /// The panel at `r` meets the key tile's maxima: gives the factor for O and the sum, and the reference of the exponents.
     /// Returns whether one is so large that its row needs keep_largest_scores.
     template <int vectors>
     PANTILE_INLINE bool fold(index_t r, T* factor) {
-        V largest(T(0));
-        unroll<vectors>([&](auto v) PANTILE_INLINE {
-            typename softmax::state s{V::load_aligned(max_ + r + v * n), V::load_aligned(sum_ + r + v * n)};
-            softmax::raise(s, V::load_aligned(tile_max_ + v * n) * V(exponent_scale_)).store_aligned(factor + v * n);
-            const V reference = softmax::reference(s);
-            reference.store_aligned(reference_ + v * n);
-            largest = xsimd::max(largest, xsimd::abs(reference));
-            s.max.store_aligned(max_ + r + v * n);
-        });
-        return xsimd::any(largest >= V(largest_reference<T>));
+        return raise<V, vectors>(max_ + r, tile_max_, exponent_scale_, reference_, factor);
     }
 
     /// After fold: the rows beyond largest_reference among `rows` rows of the panel from lane `first` on, whose scores of the
@@ -78,20 +69,14 @@ class row_tile_machine {
     [[gnu::noinline, gnu::cold]] void keep_largest_scores(index_t r, index_t first, index_t rows, T* scores,
                                                           index_t stride, index_t keys) {
         for (index_t i = first; i < first + rows; ++i) {
-            if (!is_beyond(reference_[i])) continue;
-            keep_largest<V>(scores + i, stride, keys, tile_max_[i], tile_max_[i] * exponent_scale_ == max_[r + i]);
-            reference_[i] = T(0);
+            keep_largest_beyond<V>(reference_[i], max_[r + i], tile_max_[i], exponent_scale_, scores + i, stride, keys);
         }
     }
 
     /// The key tile's sums join those of the tiles before.
     template <int vectors>
-    PANTILE_INLINE void add_sums(index_t r, const T* factor) {
-        unroll<vectors>([&](auto v) PANTILE_INLINE {
-            T* sum = sum_ + r + v * n;
-            xsimd::fma(V::load_aligned(sum), V::load_aligned(factor + v * n), V::load_aligned(tile_sum_ + v * n))
-                .store_aligned(sum);
-        });
+    PANTILE_INLINE void add_tile_sums(index_t r, const T* factor) {
+        add_sums<V, vectors>(sum_ + r, factor, tile_sum_);
     }
 
     /// first_visible and end_visible of the panel whose first row is `first_row` of the sequence, counted from key
@@ -127,7 +112,10 @@ class row_tile_machine {
             }
             store_transposed<V>(panel.o, panel.width, factor, out, rows_.begin + r, rows, call_.problem.value_dim);
         }
-        store_statistics(to_, work_, rows_, max_, sum_);
+        for (index_t i = 0; i < rows_.size(); ++i) {
+            store_statistics(to_, work_.batch, work_.head, work_.seq.q_begin + rows_.begin + i,
+                             core::softmax_state<T>{max_[i], sum_[i]});
+        }
     }
 
     /// Are there rows whose output is not finite and may owe that to pairs that they do not see (0 · NaN of V)? Only partial

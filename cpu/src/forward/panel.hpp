@@ -6,7 +6,7 @@
 
 #include <pantile/core/online_softmax.hpp>
 
-#include "micro/product.hpp"
+#include "../micro/product.hpp"
 #include "row_tile.hpp"
 
 namespace pantile::inline v0::cpu {
@@ -43,11 +43,10 @@ struct store_masked_scores {
     template <int rows, int vectors>
     PANTILE_INLINE void operator()(index_t m0, register_block<V, rows, vectors>& block) const {
         unroll<vectors>([&](auto v) PANTILE_INLINE {
-            const V first = V::load_aligned(first_visible + v * lanes<V>);
-            const V end = V::load_aligned(end_visible + v * lanes<V>);
+            const visible_keys<V> seen{V::load_aligned(first_visible + v * lanes<V>),
+                                       V::load_aligned(end_visible + v * lanes<V>)};
             unroll<rows>([&](auto m) PANTILE_INLINE {
-                const V key(static_cast<number_t<V>>(first_key + m0 + m));
-                block.at[m][v] = xsimd::select(first <= key && key < end, block.at[m][v], vector_ops<V>::lowest());
+                block.at[m][v] = seen.hide(block.at[m][v], V(static_cast<number_t<V>>(first_key + m0 + m)));
             });
         });
         store(m0, block);

@@ -11,8 +11,8 @@
 /// A (panel, key tile) step does 2·c·w·(d + e) FLOP and moves c·(d + e) + w·(d + 2e) numbers between L2 and L1.
 #pragma once
 
-#include "panel.hpp"
-#include "row_tile_machine.hpp"
+#include "../panel.hpp"
+#include "../row_tile_machine.hpp"
 
 namespace pantile::inline v0::cpu {
 
@@ -153,7 +153,7 @@ class tile_machine : public row_tile_machine<V> {
             this->keep_largest_scores(r, 0, width, scores_, width, keys);
         }
         exponentiate<V, vectors>(scores_, width, 0, keys, exponent_scale_, reference_, tile_sum_);
-        this->template add_sums<vectors>(r, factor_);
+        this->template add_tile_sums<vectors>(r, factor_);
         product<V, vectors>(call_.problem.value_dim, columns_of<T>{v_data_, v_stride_}, vectors_of<T>{scores_, width},
                             whole_sum{keys}, join_tile<V>{o_panel(r), width, factor_});
     }
@@ -197,7 +197,7 @@ class tile_machine : public row_tile_machine<V> {
                                          tile_sum_ + v * n);
             done = core::max(done, end[v]);
         });
-        this->template add_sums<vectors>(r, factor_);
+        this->template add_tile_sums<vectors>(r, factor_);
         index_t length[vectors];
         for (index_t v = 0; v < vectors; ++v) length[v] = end[v] - begin;
         product<V, vectors>(call_.problem.value_dim, columns_of<T>{v_data_ + begin * v_stride_, v_stride_},
@@ -243,7 +243,7 @@ class tile_machine : public row_tile_machine<V> {
 };
 
 template <class V>
-constexpr forward_kernels forward_kernels_of() {
+constexpr forward_kernels tile_kernels_of() {
     return {lanes<V>, lanes<V> * panel_vectors<V>, block_rows<V, panel_vectors<V>>, tile_machine<V>::scratch_bytes,
             run_row_tile<tile_machine<V>>};
 }

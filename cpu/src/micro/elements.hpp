@@ -6,7 +6,7 @@
 #include <pantile/core/tensor_ref.hpp>
 #include <pantile/float16.hpp>
 
-#include "micro/inline.hpp"
+#include "inline.hpp"
 
 namespace pantile::inline v0::cpu {
 

@@ -3,8 +3,10 @@
 /// through whole vectors, other strides number by number.
 #pragma once
 
-#include "kernels.hpp"
-#include "micro/transpose.hpp"
+#include <pantile/core/tensor_ref.hpp>
+
+#include "elements.hpp"
+#include "transpose.hpp"
 
 namespace pantile::inline v0::cpu {
 

@@ -77,13 +77,13 @@ isa_choice choose(isa wanted, bool matrix_unit) {
 }
 
 #if defined(PANTILE_X86)
-/// AVX-512's kernels, but for bf16 forward.
+/// AVX-512's kernels, and the matrix unit's.
 const kernels& amx_kernels() {
     static const kernels all = [] {
         kernels k = avx512_kernels;
         k.isa = isa::amx;
         k.name = "amx";
-        k.forward_f32 = amx_forward_bf16;
+        k.matrix_bf16 = &amx_forward_bf16;
         return k;
     }();
     return all;

@@ -4,9 +4,9 @@
 #include <pantile/attention.hpp>
 #include <pantile/core/float_environment.hpp>
 
-#include "dispatch.hpp"
+#include "../catalogue/dispatch.hpp"
+#include "../work/scratch.hpp"
 #include "prepare.hpp"
-#include "scratch.hpp"
 
 namespace pantile::inline v0 {
 using namespace cpu;

@@ -3,9 +3,9 @@
 #include <exception>
 #include <type_traits>
 
-#include "merge_rows.hpp"
-#include "parallel.hpp"
-#include "scratch.hpp"
+#include "../forward/merge_rows.hpp"
+#include "../work/parallel.hpp"
+#include "../work/scratch.hpp"
 
 namespace pantile::inline v0::cpu {
 namespace {
