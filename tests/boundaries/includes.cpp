@@ -113,4 +113,29 @@ std::vector<std::string> violations(const source_file& file, const header_rooms&
     return found;
 }
 
+std::vector<std::string> core_headers_without_a_machine(const std::vector<source_file>& files) {
+    std::map<std::string, const source_file*> headers; // by the name that they are included by
+    std::vector<const source_file*> to_read;
+    for (const source_file& file : files) {
+        const std::string include = "/include/";
+        const auto at = file.path.find(include);
+        if (at != std::string::npos) headers[file.path.substr(at + include.size())] = &file;
+        if (room_of(file.path) == "cpu" || room_of(file.path) == "cuda") to_read.push_back(&file);
+    }
+    std::set<std::string> read;
+    while (!to_read.empty()) {
+        const source_file* file = to_read.back();
+        to_read.pop_back();
+        for (const include_line& include : parse_includes(file->text)) {
+            const auto header = headers.find(include.name);
+            if (header != headers.end() && read.insert(include.name).second) to_read.push_back(header->second);
+        }
+    }
+    std::vector<std::string> unread;
+    for (const auto& [name, file] : headers) {
+        if (starts_with(name, "pantile/core/") && read.count(name) == 0) unread.push_back(name);
+    }
+    return unread;
+}
+
 } // namespace pantile::boundaries

@@ -34,4 +34,8 @@ using header_rooms = std::map<std::string, std::string>;
 ///   - the sources of a room use only the third-party headers that the room stands on.
 std::vector<std::string> violations(const source_file& file, const header_rooms& rooms);
 
+/// The headers pantile/core/*.hpp that no file of the CPU's or CUDA's room reads, itself or through another header: what waits
+/// for a machine that uses it. `files` are those of all rooms.
+std::vector<std::string> core_headers_without_a_machine(const std::vector<source_file>& files);
+
 } // namespace pantile::boundaries

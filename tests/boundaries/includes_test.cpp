@@ -12,6 +12,7 @@ namespace pantile::boundaries {
 namespace {
 
 using testing::ElementsAre;
+using testing::ElementsAreArray;
 using testing::HasSubstr;
 using testing::IsEmpty;
 namespace fs = std::filesystem;
@@ -117,9 +118,29 @@ std::string read(const fs::path& path) {
     return text.str();
 }
 
-TEST(include_rules, the_sources_keep_the_include_rules) {
+TEST(core_headers, are_read_by_a_machine) {
+    const source_file used{"core/include/pantile/core/used.hpp", "#include <pantile/core/below.hpp>\n"};
+    const source_file below{"core/include/pantile/core/below.hpp", ""};
+    const source_file page{"core/include/pantile/page.hpp", "#include <pantile/core/used.hpp>\n"};
+    const source_file idle{"core/include/pantile/core/idle.hpp", "#include <pantile/core/idle_too.hpp>\n"};
+    const source_file idle_too{"core/include/pantile/core/idle_too.hpp", "#include <pantile/core/idle.hpp>\n"};
+    const std::vector<source_file> all = {used, below, page, idle, idle_too};
+    const auto beside = [&](const std::string& path, const std::string& text) {
+        std::vector<source_file> files = all;
+        files.push_back({path, text});
+        return core_headers_without_a_machine(files);
+    };
+    const std::string idle_ones[] = {"pantile/core/idle.hpp", "pantile/core/idle_too.hpp"};
+    EXPECT_THAT(beside("cpu/src/a.cpp", "#include <pantile/page.hpp>\n"), ElementsAreArray(idle_ones));
+    EXPECT_THAT(beside("cuda/src/a.cuh", "#include <pantile/core/used.hpp>\n"), ElementsAreArray(idle_ones));
+    EXPECT_THAT(beside("cuda/src/a.cuh", "#include <pantile/core/idle.hpp>\n").size(), 2U);
+    EXPECT_THAT(beside("simulator/src/a.cpp", "#include <pantile/core/used.hpp>\n").size(), 4U); // no product machine
+    EXPECT_THAT(beside("core/src/a.cpp", "#include <pantile/core/idle.hpp>\n").size(), 4U);      // nor is core itself
+}
+
+/// Every source and header of the rooms.
+std::vector<source_file> all_files() {
     const fs::path root = PANTILE_SOURCE_DIR;
-    header_rooms rooms;
     std::vector<source_file> files;
     for (const std::string room : {"core", "cpu", "cuda", "simulator"}) {
         for (const auto& entry : fs::recursive_directory_iterator(root / room)) {
@@ -127,17 +148,27 @@ TEST(include_rules, the_sources_keep_the_include_rules) {
             if (extension != ".h" && extension != ".hpp" && extension != ".cpp" && extension != ".cu" &&
                 extension != ".cuh")
                 continue;
-            const std::string path = fs::relative(entry.path(), root).generic_string();
-            files.push_back({path, read(entry.path())});
-            const std::string include = room + "/include/";
-            if (path.compare(0, include.size(), include) == 0) rooms[path.substr(include.size())] = room;
+            files.push_back({fs::relative(entry.path(), root).generic_string(), read(entry.path())});
         }
+    }
+    return files;
+}
+
+TEST(include_rules, the_sources_keep_the_include_rules) {
+    const std::vector<source_file> files = all_files();
+    header_rooms rooms;
+    for (const source_file& file : files) {
+        const std::string room = file.path.substr(0, file.path.find('/'));
+        const std::string include = room + "/include/";
+        if (file.path.compare(0, include.size(), include) == 0) rooms[file.path.substr(include.size())] = room;
     }
     EXPECT_EQ(rooms["pantile/attention.hpp"], "cpu");
     EXPECT_EQ(rooms["pantile/tensor.hpp"], "core");
     EXPECT_GT(files.size(), 20U);
     for (const source_file& file : files) EXPECT_THAT(violations(file, rooms), IsEmpty());
 }
+
+TEST(core_headers, have_a_machine) { EXPECT_THAT(core_headers_without_a_machine(all_files()), IsEmpty()); }
 
 } // namespace
 } // namespace pantile::boundaries

@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include <pantile/core/locator.hpp>
 #include <pantile/core/schedule.hpp>
 #include <pantile/core/walk.hpp>
 
@@ -388,17 +387,6 @@ TEST(problem, places_rows_against_keys) {
     EXPECT_EQ(p.kv_head(1), 0);
     EXPECT_EQ(p.kv_head(2), 0);
     EXPECT_EQ(p.kv_head(3), 1);
-}
-
-TEST(locator, finds_keys_in_pages) {
-    const index_t table[] = {4, 0, 7, 2};
-    const paged_keys pages{table, 2, 10};
-    EXPECT_EQ(pages.run_length(), 10);
-    EXPECT_EQ(pages.row(0, 3), 43);
-    EXPECT_EQ(pages.row(0, 10), 0);
-    EXPECT_EQ(pages.row(1, 19), 29);
-    EXPECT_EQ(contiguous_keys{}.run_length(), 0);
-    EXPECT_EQ(contiguous_keys{}.row(5, 19), 19);
 }
 
 /// Positions beyond 2^31: a key tile near the end of a very long sequence.

@@ -41,7 +41,7 @@ core::problem problem_of(const attention_case& c) {
 
 struct weights {
     const tensor<double>* table = nullptr; ///< null: 1 everywhere
-    double operator()(const core::pair_index& at) const {
+    double operator()(const pair_index& at) const {
         return table == nullptr ? 1.0 : (*table)(at.batch, at.head, at.row, at.key);
     }
 };
@@ -49,7 +49,7 @@ struct weights {
 /// The keys of a page lie together, the pages in reverse order with a hole between: row(key) is far from the identity.
 struct page_pool {
     std::vector<index_t> table;
-    core::paged_keys locator;
+    paged_keys locator;
     index_t rows = 0;
 
     page_pool(index_t keys, index_t page) {
@@ -138,7 +138,7 @@ template <class F>
 void with_logits(const attention_case& c, index_t offset, F f) {
     const auto biased = [&](const auto& base) {
         if (c.bias.empty()) return f(base);
-        core::with_bias<double, std::decay_t<decltype(base)>> policy{base, c.bias.data.data(), {}};
+        with_bias<double, std::decay_t<decltype(base)>> policy{base, c.bias.data.data(), {}};
         const extents& e = c.bias.extent;
         policy.stride[3] = e[3] == 1 ? 0 : 1;
         policy.stride[2] = e[2] == 1 ? 0 : e[3];
@@ -148,12 +148,12 @@ void with_logits(const attention_case& c, index_t offset, F f) {
     };
     const auto sloped = [&](const auto& base) {
         if (c.slopes.empty()) return biased(base);
-        return biased(core::with_alibi<double, std::decay_t<decltype(base)>>{base, c.slopes.data(), offset});
+        return biased(with_alibi<double, std::decay_t<decltype(base)>>{base, c.slopes.data(), offset});
     };
     if (c.softcap != 0.0) {
-        sloped(core::softcapped<double>{c.scale, c.softcap});
+        sloped(softcapped<double>{c.scale, c.softcap});
     } else {
-        sloped(core::scaled<double>{c.scale});
+        sloped(scaled<double>{c.scale});
     }
 }
 
@@ -184,7 +184,7 @@ plain_result attention_by_walks(const attention_case& c, const attention_inputs&
                 double* const dk = r.backward.dk.row(b, g, 0);
                 double* const dv = r.backward.dv.row(b, g, 0);
                 if (how.page == 0) {
-                    run(dense, core::contiguous_keys{}, {dq, dk, dv, dbias});
+                    run(dense, contiguous_keys{}, {dq, dk, dv, dbias});
                     return;
                 }
                 const page_pool pages(c.k_len, how.page);
@@ -195,7 +195,7 @@ plain_result attention_by_walks(const attention_case& c, const attention_inputs&
                 plain_head paged = dense;
                 paged.k = k.data();
                 paged.v = v.data();
-                core::paged_keys locator = pages.locator;
+                paged_keys locator = pages.locator;
                 locator.table_stride = 0; // one table for all batches
                 run(paged, locator, {dq, dk_pool.data(), dv_pool.data(), dbias});
                 pages.gather(dk_pool, dk, c.k_len, c.head_dim);

@@ -1,6 +1,6 @@
 /// \file
-/// The plainest machine that the core's walks can drive: one head in fp64, loops over pairs, every seam of the core in
-/// use: logits policies, a sink, a tile map, a locator, a weight on P, partial results, all gradients.
+/// The plainest machine that the core's walks can drive: one head in fp64, loops over pairs, and all that attention may want:
+/// logits policies, a sink, a tile map, a locator, a weight on P, partial results, all gradients.
 /// It shows what a machine has to do, and it holds the walks to account: a tile said to be full must be.
 #pragma once
 
@@ -8,10 +8,11 @@
 #include <stdexcept>
 #include <vector>
 
-#include <pantile/core/locator.hpp>
-#include <pantile/core/logits.hpp>
 #include <pantile/core/online_softmax.hpp>
 #include <pantile/core/walk.hpp>
+
+#include <support/plain_locator.hpp>
+#include <support/plain_logits.hpp>
 
 namespace pantile::test {
 
@@ -32,7 +33,7 @@ struct plain_partial {
     std::vector<double> out; ///< (rows, value_dim)
 };
 
-template <class Logits, class Weight = core::unit_weight, class Locator = core::contiguous_keys>
+template <class Logits, class Weight = unit_weight, class Locator = contiguous_keys>
 class plain_forward_machine {
   public:
     using softmax = core::online_softmax<core::scalar_ops<double>>;
@@ -92,7 +93,7 @@ class plain_forward_machine {
     void close() {}
 
   private:
-    [[nodiscard]] core::pair_index at(index_t i, index_t j) const {
+    [[nodiscard]] pair_index at(index_t i, index_t j) const {
         return {head_.batch, head_.head, plan_.seq.q_begin + i, plan_.seq.k_begin + j};
     }
     [[nodiscard]] const double* key_row(index_t j) const {
@@ -135,7 +136,7 @@ struct plain_gradients {
     double* dbias = nullptr; ///< laid out like the bias of the logits policy, or null
 };
 
-template <class Logits, class Weight = core::unit_weight, class Locator = core::contiguous_keys>
+template <class Logits, class Weight = unit_weight, class Locator = contiguous_keys>
 class plain_backward_machine {
   public:
     /// `lse` natural, `delta` = rowsum(dout ∘ out), one a row.
@@ -213,13 +214,13 @@ class plain_backward_machine {
   private:
     [[nodiscard]] index_t row(index_t i) const { return plan_.seq.q_begin + i; }
     [[nodiscard]] index_t pool(index_t j) const { return locator_.row(head_.batch, plan_.seq.k_begin + j); }
-    [[nodiscard]] core::pair_index at(index_t i, index_t j) const {
+    [[nodiscard]] pair_index at(index_t i, index_t j) const {
         return {head_.batch, head_.head, row(i), plan_.seq.k_begin + j};
     }
     [[nodiscard]] std::size_t place(const core::row_tile& t, index_t i, index_t j) const {
         return static_cast<std::size_t>((i - t.rows.begin) * keys_.size() + j - keys_.begin);
     }
-    void add_bias_gradient(const core::pair_index& where, double dlogit) {
+    void add_bias_gradient(const pair_index& where, double dlogit) {
         if constexpr (requires { logits_.place(where); }) {
             if (into_.dbias != nullptr) into_.dbias[logits_.place(where)] += dlogit;
         }

@@ -61,7 +61,7 @@ struct schedule {
     band mask;
     index_t row_size = 1;   ///< rows of a row tile
     index_t key_size = 1;   ///< keys of a key tile
-    index_t run_length = 0; ///< keys of a contiguous run (see locator.hpp), 0: all
+    index_t run_length = 0; ///< keys of a contiguous run (a page), 0: all
     tile_map map;
 
     constexpr schedule() = default;

@@ -1,11 +1,11 @@
 /// \file
-/// Where the rows of K and V lie: machines ask a locator for contiguous key runs, and tiles never cross a run. A paged
-/// cache is a locator with a page table; a plain tensor is one run.
+/// Where the rows of K and V lie, for the plain machine: it asks a locator for contiguous key runs, which tiles never cross. A
+/// paged cache is a locator with a page table; a plain tensor is one run.
 #pragma once
 
 #include <pantile/core/macros.hpp>
 
-namespace pantile::inline v0::core {
+namespace pantile::test {
 
 /// One run: key j is row j of the tensor.
 struct contiguous_keys {
@@ -24,4 +24,4 @@ struct paged_keys {
     }
 };
 
-} // namespace pantile::inline v0::core
+} // namespace pantile::test

@@ -1,15 +1,14 @@
 /// \file
-/// The policy that turns a raw score s = q·k into a logit x, and dx/ds. Order on a logit: scale, softcap, then bias and
-/// ALiBi, then the mask. Policies take the score of one pair and its place (batch, head, row, key); machines multiply
-/// the logit by log2(e) themselves. Identity costs nothing: a machine whose policy is `scaled` may fold the scale into
-/// its exponent.
+/// The policy that turns a raw score s = q·k into a logit x, and dx/ds, for the plain machine. Order on a logit: scale, softcap,
+/// then bias and ALiBi, then the mask. Policies take the score of one pair and its place (batch, head, row, key); the machine
+/// multiplies the logit by log2(e) itself.
 #pragma once
 
 #include <cmath>
 
 #include <pantile/core/macros.hpp>
 
-namespace pantile::inline v0::core {
+namespace pantile::test {
 
 /// Where a score stands: batch, query head, query row, key.
 struct pair_index {
@@ -23,7 +22,6 @@ struct pair_index {
 template <class T>
 struct scaled {
     T scale = T(1);
-    static constexpr bool is_linear = true; ///< the derivative is `scale` everywhere
     PANTILE_FN T value(T s, const pair_index&) const { return scale * s; }
     PANTILE_FN T derivative(T, const pair_index&) const { return scale; }
 };
@@ -33,7 +31,6 @@ template <class T>
 struct softcapped {
     T scale = T(1);
     T cap = T(1);
-    static constexpr bool is_linear = false;
     PANTILE_FN T value(T s, const pair_index&) const { return cap * std::tanh(scale * s / cap); }
     PANTILE_FN T derivative(T s, const pair_index&) const {
         const T t = std::tanh(scale * s / cap);
@@ -47,7 +44,6 @@ struct with_alibi {
     Base base;
     const T* slopes = nullptr; ///< one a query head
     index_t offset = 0;        ///< the mask's
-    static constexpr bool is_linear = false;
     PANTILE_FN T value(T s, const pair_index& at) const {
         const index_t distance = at.row + offset - at.key;
         return base.value(s, at) - slopes[at.head] * static_cast<T>(distance < 0 ? -distance : distance);
@@ -61,7 +57,6 @@ struct with_bias {
     Base base;
     const T* bias = nullptr;
     index_t stride[4] = {0, 0, 0, 0};
-    static constexpr bool is_linear = false;
     PANTILE_FN index_t place(const pair_index& at) const {
         return at.batch * stride[0] + at.head * stride[1] + at.row * stride[2] + at.key * stride[3];
     }
@@ -74,4 +69,4 @@ struct unit_weight {
     PANTILE_FN int operator()(const pair_index&) const { return 1; }
 };
 
-} // namespace pantile::inline v0::core
+} // namespace pantile::test

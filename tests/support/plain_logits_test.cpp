@@ -1,14 +1,13 @@
-// Each logits policy: its value by definition, its derivative against finite differences.
+// Each logits policy of the plain machine: its value by definition, its derivative against finite differences.
 #include <cmath>
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include <pantile/core/logits.hpp>
-
 #include <support/generators.hpp>
+#include <support/plain_logits.hpp>
 
-namespace pantile::inline v0::core {
+namespace pantile::test {
 namespace {
 
 constexpr double slopes[] = {0.5, 0.0625};
@@ -61,9 +60,8 @@ TEST(logits, a_bias_of_minus_infinity_hides) {
     EXPECT_EQ(policy.derivative(5.0, {}), 1.0); // P is 0: dS is 0 whatever this is, as long as it is finite
 }
 
-static_assert(scaled<float>::is_linear && !softcapped<float>::is_linear);
 static_assert(scaled<float>{0.5F}.value(3.0F, {}) == 1.5F && scaled<float>{0.5F}.derivative(3.0F, {}) == 0.5F);
 static_assert(unit_weight{}({}) == 1);
 
 } // namespace
-} // namespace pantile::inline v0::core
+} // namespace pantile::test
