@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "work/parallel.hpp"
+#include "threads/parallel.hpp"
 
 namespace pantile::test {
 namespace {

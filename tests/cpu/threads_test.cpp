@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "work/threads.hpp"
+#include "threads/threads.hpp"
 
 namespace pantile::test {
 namespace {

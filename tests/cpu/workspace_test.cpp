@@ -11,8 +11,8 @@
 #include <pantile/error.hpp>
 #include <support/guarded_new.hpp>
 
-#include "work/scratch.hpp"
-#include "work/threads.hpp"
+#include "threads/scratch.hpp"
+#include "threads/threads.hpp"
 
 namespace pantile::test {
 namespace {

@@ -22,35 +22,24 @@ index_t pairs_seen(const core::band& band, index_t row, index_t row_end, index_t
     return seen;
 }
 
-/// Every pair of tiles that shows a pair, row tiles first, keys ascending; full if it shows every pair.
-visit_list expected(const core::problem& p, const tile_plan& plan) {
-    const core::sequence seq = p.sequence_of(0);
-    const core::band band = p.band_of(seq);
-    visit_list visits;
-    for (index_t row = 0; row < seq.q_len; row += plan.row_tile) {
-        const index_t row_end = std::min(row + plan.row_tile, seq.q_len);
-        for (index_t key = 0; key < seq.k_len; key += plan.key_tile) {
-            const index_t key_end = std::min(key + plan.key_tile, seq.k_len);
-            const index_t seen = pairs_seen(band, row, row_end, key, key_end);
-            const bool full = seen == (row_end - row) * (key_end - key);
-            if (seen > 0) visits.push_back({row / plan.row_tile, key, key_end, full ? 1 : 0});
-        }
-    }
-    return visits;
-}
+/// Which tiles stand still: row tiles, past which keys go (forward), or key tiles, past which rows go (backward).
+enum class stationary { rows, keys };
 
-/// The same the other way round: key tiles first, rows ascending.
-visit_list expected_backward(const core::problem& p, const tile_plan& plan) {
+/// Every pair of tiles that shows a pair, those that stand still first, the others ascending; full if it shows every pair.
+visit_list expected(const core::problem& p, const tile_plan& plan, stationary first = stationary::rows) {
     const core::sequence seq = p.sequence_of(0);
     const core::band band = p.band_of(seq);
+    const bool by_keys = first == stationary::keys;
+    const index_t outer_length = by_keys ? seq.k_len : seq.q_len, outer_tile = by_keys ? plan.key_tile : plan.row_tile;
+    const index_t inner_length = by_keys ? seq.q_len : seq.k_len, inner_tile = by_keys ? plan.row_tile : plan.key_tile;
     visit_list visits;
-    for (index_t key = 0; key < seq.k_len; key += plan.key_tile) {
-        const index_t key_end = std::min(key + plan.key_tile, seq.k_len);
-        for (index_t row = 0; row < seq.q_len; row += plan.row_tile) {
-            const index_t row_end = std::min(row + plan.row_tile, seq.q_len);
-            const index_t seen = pairs_seen(band, row, row_end, key, key_end);
-            const bool full = seen == (row_end - row) * (key_end - key);
-            if (seen > 0) visits.push_back({key / plan.key_tile, row, row_end, full ? 1 : 0});
+    for (index_t o = 0; o < outer_length; o += outer_tile) {
+        const index_t o_end = std::min(o + outer_tile, outer_length);
+        for (index_t i = 0; i < inner_length; i += inner_tile) {
+            const index_t i_end = std::min(i + inner_tile, inner_length);
+            const index_t seen = by_keys ? pairs_seen(band, i, i_end, o, o_end) : pairs_seen(band, o, o_end, i, i_end);
+            const bool full = seen == (o_end - o) * (i_end - i);
+            if (seen > 0) visits.push_back({o / outer_tile, i, i_end, full ? 1 : 0});
         }
     }
     return visits;
@@ -120,7 +109,7 @@ RC_GTEST_PROP(visits, decode_machine_and_simulator, ()) {
 RC_GTEST_PROP(visits, backward_machine, ()) {
     const simulator::workload w = any_workload(90);
     const tile_plan plan{*rc::gen::inRange<index_t>(1, 7) * test::backward_panel, *rc::gen::inRange<index_t>(1, 50), 1};
-    RC_ASSERT(test::backward_machine_visits(w.problem(), plan) == expected_backward(w.problem(), plan));
+    RC_ASSERT(test::backward_machine_visits(w.problem(), plan) == expected(w.problem(), plan, stationary::keys));
 }
 
 } // namespace

@@ -147,30 +147,26 @@ inline constexpr bool inputs_fit = are_tensors<Q, K, V>&& same_type_of_number<Q,
 template <class... A>
 concept any_partial = (is_partial<A> || ...);
 
+template <class V>
+inline constexpr bool of_numbers = number<value_of<V>>;
+
 /// An argument as the erased call takes it; an empty one where its type has been refused already.
-template <class To, bool fits, class V>
-[[nodiscard]] constexpr To as(const V& v) {
-    if constexpr (fits) {
-        return static_cast<const view_of<V>&>(v);
-    } else {
-        return {};
-    }
-}
 template <class V>
 [[nodiscard]] constexpr tensor_ref in(const V& v) {
-    return as < tensor_ref, is_view<V> && number < value_of < V >>> (v);
+    if constexpr (is_view<V> && of_numbers<V>) return static_cast<const view_of<V>&>(v);
+    return {};
 }
 template <class V>
 [[nodiscard]] constexpr partial_ref part(const V& v) {
-    return as < partial_ref, is_partial<V> && number < value_of < V >>> (v);
+    if constexpr (is_partial<V> && of_numbers<V>) return static_cast<const view_of<V>&>(v);
+    return {};
 }
-template <class V>
-[[nodiscard]] constexpr result_ref<4> tensor_out(const V& v) {
-    return as < result_ref<4>, are_tensors<V> && number<value_of<V>> && can_be_written < V >> (v);
-}
-template <class V>
-[[nodiscard]] constexpr result_ref<3> rows_out(const V& v) {
-    return as < result_ref<3>, are_rows<V> && number<value_of<V>> && can_be_written < V >> (v);
+template <int rank, class V>
+[[nodiscard]] constexpr result_ref<rank> out(const V& v) {
+    if constexpr (is_view<V> && of_numbers<V> && argument_facts<V>::rank == rank && can_be_written<V>) {
+        return static_cast<const view_of<V>&>(v);
+    }
+    return {};
 }
 
 } // namespace pantile::inline v0::detail

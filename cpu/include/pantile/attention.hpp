@@ -89,7 +89,7 @@ void attention(const Q& q, const K& k, const V& v, const Out& out, const options
                           detail::same_memory<Q, Out>,
                       PANTILE_SAYS_RESULT);
     }
-    erased::attention(detail::in(q), detail::in(k), detail::in(v), {detail::tensor_out(out), {}}, o);
+    erased::attention(detail::in(q), detail::in(k), detail::in(v), {detail::out<4>(out), {}}, o);
 }
 
 /// The same; lse is the natural log-sum-exp of the row's logits.
@@ -109,7 +109,7 @@ void attention(const Q& q, const K& k, const V& v, const Out& out, const Lse& ls
                           PANTILE_SAYS_LSE);
         }
     }
-    erased::attention(detail::in(q), detail::in(k), detail::in(v), {detail::tensor_out(out), detail::rows_out(lse)}, o);
+    erased::attention(detail::in(q), detail::in(k), detail::in(v), {detail::out<4>(out), detail::out<3>(lse)}, o);
 }
 
 /// The same with results by name, {.out = out, .lse = lse}; lse on request. Their types are looked at when the call runs.
@@ -150,8 +150,7 @@ void attention_backward(const Q& q, const K& k, const V& v, const Out& out, cons
                       PANTILE_SAYS_GRADIENTS);
     }
     erased::attention_backward(detail::in(q), detail::in(k), detail::in(v), detail::in(out), detail::in(lse),
-                               {detail::in(dout)},
-                               {detail::tensor_out(dq), detail::tensor_out(dk), detail::tensor_out(dv)}, o);
+                               {detail::in(dout)}, {detail::out<4>(dq), detail::out<4>(dk), detail::out<4>(dv)}, o);
 }
 
 /// The same by name: {.dout = dout}, {.dq = dq, .dk = dk, .dv = dv}.
@@ -234,7 +233,7 @@ void finish(const Part& part, const Out& out, const Lse& lse) {
                       detail::same_type_of_number<Part, Out, Lse> && detail::of_computed_type<Part, Part> &&
                       detail::in_host_memory<Part, Out, Lse> && detail::can_be_written<Out, Lse>,
                   PANTILE_SAYS_FINISH);
-    erased::finish(detail::part(part), {detail::tensor_out(out), detail::rows_out(lse)});
+    erased::finish(detail::part(part), {detail::out<4>(out), detail::out<3>(lse)});
 }
 
 /// The same with tensors in braces, {out, max, sum}. Their types are looked at when the call runs.

@@ -3,9 +3,9 @@
 #include <pantile/core/float_environment.hpp>
 
 #include "../catalogue/dispatch.hpp"
-#include "../work/parallel.hpp"
-#include "../work/scratch.hpp"
-#include "../work/threads.hpp"
+#include "../threads/parallel.hpp"
+#include "../threads/scratch.hpp"
+#include "../threads/threads.hpp"
 #include "prepare.hpp"
 
 namespace pantile::inline v0 {

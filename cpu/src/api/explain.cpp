@@ -5,7 +5,7 @@
 #include <pantile/core/float_environment.hpp>
 
 #include "../catalogue/dispatch.hpp"
-#include "../work/scratch.hpp"
+#include "../threads/scratch.hpp"
 #include "prepare.hpp"
 
 namespace pantile::inline v0 {

@@ -3,7 +3,7 @@
 #include <pantile/core/choose_plan.hpp>
 
 #include "../catalogue/dispatch.hpp"
-#include "../work/threads.hpp"
+#include "../threads/threads.hpp"
 
 namespace pantile::inline v0::cpu {
 namespace {

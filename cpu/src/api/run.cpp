@@ -4,8 +4,8 @@
 #include <type_traits>
 
 #include "../forward/merge_rows.hpp"
-#include "../work/parallel.hpp"
-#include "../work/scratch.hpp"
+#include "../threads/parallel.hpp"
+#include "../threads/scratch.hpp"
 
 namespace pantile::inline v0::cpu {
 namespace {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../micro/tile_io.hpp"
-#include "../work/arena.hpp"
+#include "../threads/arena.hpp"
 #include "row_tile.hpp"
 
 namespace pantile::inline v0::cpu {

@@ -91,7 +91,7 @@ void attention(const Q& q, const K& k, const V& v, const Out& out, cudaStream_t 
                           detail::same_memory<Q, Out>,
                       PANTILE_SAYS_RESULT);
     }
-    erased::attention(detail::in(q), detail::in(k), detail::in(v), {detail::tensor_out(out), {}}, stream, o);
+    erased::attention(detail::in(q), detail::in(k), detail::in(v), {detail::out<4>(out), {}}, stream, o);
 }
 
 /// The same; lse is the natural log-sum-exp of the row's logits.
@@ -113,8 +113,8 @@ void attention(const Q& q, const K& k, const V& v, const Out& out, const Lse& ls
                           PANTILE_SAYS_LSE);
         }
     }
-    erased::attention(detail::in(q), detail::in(k), detail::in(v), {detail::tensor_out(out), detail::rows_out(lse)},
-                      stream, o);
+    erased::attention(detail::in(q), detail::in(k), detail::in(v), {detail::out<4>(out), detail::out<3>(lse)}, stream,
+                      o);
 }
 
 /// The same with results by name, {.out = out, .lse = lse}; lse on request. Their types are looked at when the call is made.
@@ -180,7 +180,7 @@ void finish(const Part& part, const Out& out, const Lse& lse, cudaStream_t strea
                       detail::same_type_of_number<Part, Out, Lse> && detail::of_computed_type<Part, Part> &&
                       detail::on_the_device<Part, Out, Lse> && detail::can_be_written<Out, Lse>,
                   PANTILE_SAYS_FINISH);
-    erased::finish(detail::part(part), {detail::tensor_out(out), detail::rows_out(lse)}, stream);
+    erased::finish(detail::part(part), {detail::out<4>(out), detail::out<3>(lse)}, stream);
 }
 
 /// The same with tensors in braces, {out, max, sum}. Their types are looked at when the call is made.

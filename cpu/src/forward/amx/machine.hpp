@@ -2,8 +2,8 @@
 /// The forward walk's machine for bf16 on a matrix unit, queries along the tiles' columns.
 ///
 /// A row tile (up to 1024 queries) is cut into panels of 32 queries, a key tile (up to 768 keys) into blocks of 32 keys. As in
-/// cpu/src/forward/tile/machine.hpp, Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is vertical. Both
-/// products are blocks of 2 × 2 tiles of 16 × 16: four loads of 1 KiB serve four tile products.
+/// cpu/src/forward/tile/machine.hpp, Sᵀ[key][query] and Oᵀ[dim][query] are computed a panel at a time, so that the softmax is
+/// vertical. Both products are blocks of 2 × 2 tiles of 16 × 16: four loads of 1 KiB serve four tile products.
 ///
 ///     product     first operand, tile [16][32]       second operand, tile [16 pairs][16]{even, odd}
 ///     Sᵀ = K·Qᵀ   K rows: copied once a key tile     Q, dims in pairs: packed once a row tile

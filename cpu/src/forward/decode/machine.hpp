@@ -16,7 +16,7 @@
 #pragma once
 
 #include "../../micro/tile_io.hpp"
-#include "../../work/arena.hpp"
+#include "../../threads/arena.hpp"
 #include "../row_tile.hpp"
 #include "dots.hpp"
 #include "values.hpp"
