@@ -1,6 +1,7 @@
 // Speed of the CPU machine as a share of what the processor can do, measured in turn with it in the same process:
 //     forward, backward    share of the multiply-add peak of the instruction set in use, same number type and threads
 //     decode               share of the speed of plainly reading K and V
+//     …/softcap, /alibi, /sinks, /all: the same calls with what changes a logit; beside them …/plain, which is without
 //     versus_eigen         speed over that of the formula written with Eigen (three passes, not fused)
 // One thread is timed by its CPU time, several by the wall.
 // Names are pass/dtype/mask/d:…/n:…/threads:…; pick with --benchmark_filter. PANTILE_ISA forces an instruction set. Times
@@ -34,6 +35,10 @@ constexpr const char* name_of() {
 template <class T>
 using computed = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
+/// What changes a call's logits. Each of them alone, and all.
+enum class feature : unsigned char { none, plain, softcap, alibi, sinks, all };
+constexpr const char* feature_names[] = {"", "/plain", "/softcap", "/alibi", "/sinks", "/all"};
+
 struct shape {
     index_t batch = 1;
     index_t heads = 1;
@@ -43,16 +48,22 @@ struct shape {
     index_t dim = 64;
     bool causal = false;
     int threads = 1;
+    feature on = feature::none;
 
+    [[nodiscard]] bool has(feature f) const { return on == f || on == feature::all; }
     [[nodiscard]] pantile::options options() const {
+        static const std::vector<float> slopes(64, 0.01F), sinks(64, 0.5F);
         pantile::options o;
         if (causal) o.mask = pantile::causal();
+        if (has(feature::softcap)) o.softcap = 50;
+        if (has(feature::alibi)) o.slopes = {slopes.data(), static_cast<std::size_t>(heads)};
+        if (has(feature::sinks)) o.sinks = {sinks.data(), static_cast<std::size_t>(heads)};
         o.threads = threads;
         return o;
     }
     [[nodiscard]] std::string name() const {
         return std::string(causal ? "causal" : "full") + "/d:" + std::to_string(dim) + "/n:" + std::to_string(k_len) +
-               "/threads:" + std::to_string(threads);
+               "/threads:" + std::to_string(threads) + feature_names[static_cast<int>(on)];
     }
 };
 
@@ -222,6 +233,31 @@ void enroll_decode() {
     }
 }
 
+/// What soft caps, ALiBi and sinks cost, beside the same call without.
+template <class T>
+void enroll_features(bool with_backward) {
+    for (const feature f : {feature::plain, feature::softcap, feature::alibi, feature::sinks, feature::all}) {
+        for (const index_t dim : {64, 128}) {
+            shape s;
+            s.heads = s.kv_heads = 4;
+            s.q_len = s.k_len = 1024;
+            s.dim = dim;
+            s.causal = true;
+            s.on = f;
+            const std::string rest = std::string("/") + name_of<T>() + "/" + s.name();
+            enroll("forward" + rest, [s](benchmark::State& state) { forward<T>(state, s); });
+            if (with_backward) enroll("backward" + rest, [s](benchmark::State& state) { backward<T>(state, s); });
+            if (dim == 64) continue;
+            s.heads = 32;
+            s.q_len = 1;
+            s.k_len = 32768;
+            s.causal = false;
+            enroll(std::string("decode/") + name_of<T>() + "/group:8/" + s.name(),
+                   [s](benchmark::State& state) { decode<T>(state, s); });
+        }
+    }
+}
+
 void enroll_all() {
     const std::vector<index_t> usual{512, 2048, 8192};
     enroll_square<float>(usual, {64, 128}, true);
@@ -234,6 +270,9 @@ void enroll_all() {
     enroll_decode<float>();
     enroll_decode<pantile::bfloat16>();
     enroll_decode<double>();
+    enroll_features<float>(true);
+    enroll_features<pantile::bfloat16>(false);
+    enroll_features<double>(false);
     for (const int threads : {1, 2}) {
         for (const index_t dim : {64, 128}) {
             for (const index_t n : {512, 2048}) {

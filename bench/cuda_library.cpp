@@ -41,11 +41,16 @@ std::span<std::byte> workspace() {
 } // namespace
 
 /// Dense (batch, heads, length, dim) tensors in device memory; sizes: batch, q heads, kv heads, q_len, k_len, dim. type: 0
-/// fp16, 1 bf16, 2 fp32, 3 fp64. kernel: a number of pantile::cuda_kernel. Returns null, or what went wrong.
-extern "C" const char* pantile_bench_forward(int type, const void* q, const void* k, const void* v, void* out,
-                                             const index_t* sizes, int causal, int kernel, void* stream) {
+/// fp16, 1 bf16, 2 fp32, 3 fp64. kernel: a number of pantile::cuda_kernel. softcap 0, slopes and sinks (fp32, one a query head) null:
+/// without. Returns null, or what went wrong.
+extern "C" const char* pantile_bench_forward_with(int type, const void* q, const void* k, const void* v, void* out,
+                                                  const index_t* sizes, int causal, int kernel, double softcap,
+                                                  const float* slopes, const float* sinks, void* stream) {
     try {
         device_options options;
+        options.softcap = softcap;
+        options.slopes = slopes;
+        options.sinks = sinks;
         if (causal != 0) options.mask = pantile::causal();
         options.kernel = static_cast<pantile::cuda_kernel>(kernel);
         options.workspace = workspace();
@@ -59,4 +64,10 @@ extern "C" const char* pantile_bench_forward(int type, const void* q, const void
         return message.c_str();
     }
     return nullptr;
+}
+
+/// The same without features.
+extern "C" const char* pantile_bench_forward(int type, const void* q, const void* k, const void* v, void* out,
+                                             const index_t* sizes, int causal, int kernel, void* stream) {
+    return pantile_bench_forward_with(type, q, k, v, out, sizes, causal, kernel, 0.0, nullptr, nullptr, stream);
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Times pantile's CUDA kernels in turn with PyTorch's, in one process, and prints a table of ratios.
 
-    bench/cuda_peers.py BUILD/cuda/libpantile_bench_cuda.so [--grid hopper|portable|decode|fp32|fp64] [--json FILE]
+    bench/cuda_peers.py BUILD/cuda/libpantile_bench_cuda.so [--grid hopper|portable|decode|fp32|fp64|features] [--json FILE]
 
 Needs PyTorch with CUDA. Each cell runs every library in rotation, several rounds of short bursts, and takes medians, so
-that the clock and power state of the GPU is the same for all. TFLOP/s count 4 B H S^2 d (half of it under a causal mask).
+that the clock and power state of the GPU is the same for all. The grid "features" has no peers: it times soft caps (50, and 1,
+which all logits pass), ALiBi and sinks beside the plain call, each kernel forced. TFLOP/s count 4 B H S^2 d (half of it under a causal mask).
 """
 import argparse
 import ctypes
@@ -33,6 +34,26 @@ def pantile(library, q, k, v, causal, kernel):
     def run():
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         fault = library.pantile_bench_forward(kind, *pointers, sizes, int(causal), KERNELS[kernel], stream)
+        if fault:
+            raise RuntimeError(fault.decode())
+        return out
+
+    return run
+
+
+def with_features(library, q, k, v, causal, kernel, softcap=0.0, slopes=None, sinks=None):
+    """pantile with a soft cap, slopes and sinks."""
+    library.pantile_bench_forward_with.restype = ctypes.c_char_p
+    out = torch.empty_like(q)
+    sizes = (ctypes.c_int64 * 6)(q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3])
+    kind = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}[q.dtype]
+    pointers = [ctypes.c_void_p(t.data_ptr()) for t in (q, k, v, out)]
+    heads = [ctypes.c_void_p(t.data_ptr() if t is not None else None) for t in (slopes, sinks)]
+
+    def run():
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        fault = library.pantile_bench_forward_with(kind, *pointers, sizes, int(causal), KERNELS[kernel],
+                                                   ctypes.c_double(softcap), *heads, stream)
         if fault:
             raise RuntimeError(fault.decode())
         return out
@@ -95,10 +116,41 @@ def check(results, name, against, where):
         print(f"  WRONG: {where}: {name} differs from {against} by {difference}", file=sys.stderr)
 
 
+def write(report, path):
+    if not path:
+        return
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(report, file, indent=1)
+
+
+def measure_features(library, chosen):
+    """What soft caps, ALiBi and sinks cost: time beside that of the plain call."""
+    names = ["softcap 50", "softcap 1", "alibi", "sinks", "all"]
+    print(f"{torch.cuda.get_device_name()}, times beside the plain call's")
+    print(f"{'':32}" + "".join(f"{n:>12}" for n in names))
+    report = []
+    for kernel, dtype in (("sm90", "bfloat16"), ("portable", "bfloat16"), ("sm90", "float32"), ("sm90", "float64")):
+        for dim in map(int, (chosen.dims or "64,128,256").split(",")):
+            for length in map(int, chosen.lengths.split(",")):
+                for causal in (False, True):
+                    heads = 2048 // dim
+                    q, k, v = tensors(16384 // length, heads, heads, length, length, dim, getattr(torch, dtype))
+                    numbers = torch.rand(heads, device="cuda")
+                    calls = [{}, {"softcap": 50.0}, {"softcap": 1.0}, {"slopes": numbers}, {"sinks": numbers},
+                             {"softcap": 50.0, "slopes": numbers, "sinks": numbers}]
+                    runs = {str(n): with_features(library, q, k, v, causal, kernel, **c) for n, c in enumerate(calls)}
+                    times = measure(runs, chosen.rounds, chosen.burst_ms)
+                    label = f"{kernel} {dtype} d {dim} S {length} {'causal' if causal else 'full'}"
+                    ratios = [times[str(n)] / times["0"] for n in range(1, len(calls))]
+                    print(f"{label:32}" + "".join(f"{r:12.3f}" for r in ratios), flush=True)
+                    report.append({"cell": label, "beside plain": dict(zip(names, ratios))})
+    return report
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("library", nargs="+", help="one or more builds of libpantile_bench_cuda.so to compare")
-    options.add_argument("--grid", default="hopper", choices=["hopper", "portable", "decode", "fp32", "fp64"])
+    options.add_argument("--grid", default="hopper", choices=["hopper", "portable", "decode", "fp32", "fp64", "features"])
     options.add_argument("--dims", help="head dims; by default 64,128,256, and 192 in fp32 and fp64")
     options.add_argument("--lengths", default="512,2048,8192,16384")
     options.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16"])
@@ -107,6 +159,9 @@ def main():
     options.add_argument("--json", help="write all figures to this file")
     chosen = options.parse_args()
     libraries = [load(path) for path in chosen.library]
+    if chosen.grid == "features":
+        write(measure_features(libraries[0], chosen), chosen.json)
+        return
     dtype = getattr(torch, chosen.dtype)
     ours = [f"pantile{n or ''}" for n in range(len(libraries))]
     peers = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}
@@ -159,9 +214,7 @@ def main():
         report.append({"cell": label, "unit": unit, "rates": rates})
     for o in ours:
         print(f"{o}: median ratio to the faster peer {statistics.median(ratios[o]):.2f}, worst {min(ratios[o]):.2f}")
-    if chosen.json:
-        with open(chosen.json, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
+    write(report, chosen.json)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,20 @@ int main(void) {
     for (int64_t x = 0; x < dim; ++x) logit += (double)q[x] * k[x] / sqrt((double)dim);
     worst = fmax(worst, fabs(lse[0] - logit));
     printf("largest difference in row 0: %g\n", worst);
+
+    /* With capped logits and a sink a head, which weighs as much as a key whose logit is 1 and has no value. */
+    double cap = 30, sinks[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    pantile_options more = options;
+    more.softcap = cap;
+    more.sinks = (pantile_head_numbers){sinks, q_heads, PANTILE_FP64, PANTILE_HOST};
+    if (pantile_attention(&tq, &tk, &tv, &results, &more) != PANTILE_OK) {
+        fprintf(stderr, "%s\n", pantile_message());
+        return 1;
+    }
+    const double capped = cap * tanh(logit / cap), sum = exp(capped) + exp(sinks[0]);
+    for (int64_t x = 0; x < dim; ++x) worst = fmax(worst, fabs(out[x] - exp(capped) / sum * v[x]));
+    worst = fmax(worst, fabs(lse[0] - log(sum)));
+    printf("the same with a cap and sinks: %g\n", worst);
     free(q), free(k), free(v), free(out), free(lse);
     return worst < 1e-5 ? 0 : 1;
 }

@@ -34,6 +34,10 @@ class Lengths(Structure):
     _fields_ = [("data", c_void_p), ("count", c_int64), ("bits", c_int32), ("memory", c_int32)]
 
 
+class HeadNumbers(Structure):  # one a query head; of slopes also one a (batch, query head)
+    _fields_ = [("data", c_void_p), ("count", c_int64), ("dtype", c_int32), ("memory", c_int32)]
+
+
 class TilePlan(Structure):
     _fields_ = [("row_tile", c_int64), ("key_tile", c_int64), ("key_splits", c_int64)]
 
@@ -41,7 +45,8 @@ class TilePlan(Structure):
 class Options(Structure):
     _fields_ = [("size", c_size_t), ("mask", Mask), ("scale", c_double), ("has_scale", c_int32), ("accumulate", c_int32),
                 ("key_lengths", Lengths), ("threads", c_int32), ("isa", c_int32), ("plan", TilePlan), ("kernel", c_int32),
-                ("reserved", c_int32), ("key_splits", c_int64), ("workspace", c_void_p), ("workspace_bytes", c_int64)]
+                ("reserved", c_int32), ("key_splits", c_int64), ("workspace", c_void_p), ("workspace_bytes", c_int64),
+                ("softcap", c_double), ("slopes", HeadNumbers), ("sinks", HeadNumbers)]
 
 
 class Results(Structure):
@@ -72,8 +77,16 @@ def view(x, axes):
     return t
 
 
-def attention(q, k, v, causal=False, scale=None):
-    """q (batch, length, heads, dim), k and v likewise with their own length and heads, any strides; gives out and lse."""
+def head_numbers(x):
+    """Numbers, one a query head, float32 or float64; x must outlive the call."""
+    return HeadNumbers(data=x.ctypes.data, count=x.size, dtype=DTYPES[x.dtype.name])
+
+
+def attention(q, k, v, causal=False, scale=None, softcap=0.0, slopes=None, sinks=None):
+    """q (batch, length, heads, dim), k and v likewise with their own length and heads, any strides; gives out and lse.
+
+    softcap caps the logits, slopes (heads) or (batch, heads) are ALiBi's, sinks (heads) logits of keys without a value.
+    """
     out = np.empty(q.shape[:3] + v.shape[3:], q.dtype)
     lse = np.empty((q.shape[0], q.shape[2], q.shape[1]), np.float64 if q.dtype == np.float64 else np.float32)
     options = Options(size=sizeof(Options))
@@ -81,6 +94,13 @@ def attention(q, k, v, causal=False, scale=None):
         options.mask = pantile.pantile_causal(BOTTOM_RIGHT)
     if scale is not None:
         options.has_scale, options.scale = 1, scale
+    options.softcap = softcap
+    if slopes is not None:
+        slopes = np.ascontiguousarray(slopes)
+        options.slopes = head_numbers(slopes)
+    if sinks is not None:
+        sinks = np.ascontiguousarray(sinks)
+        options.sinks = head_numbers(sinks)
     bshd = (0, 2, 1, 3)
     results = Results(size=sizeof(Results), out=view(out, bshd), lse=view(lse, (0, 1, 2)))
     check(pantile.pantile_attention(view(q, bshd), view(k, bshd), view(v, bshd), byref(results), byref(options)))
@@ -101,17 +121,24 @@ def view_by_dlpack(x, layout):
 
 
 # -------------------------------------------------------------------------------------------------------------- test
-def formula(q, k, v, causal, scale=None):
+def formula(q, k, v, causal, scale=None, softcap=0.0, slopes=None, sinks=None):
     q, k, v = (x.astype(np.float64).transpose(0, 2, 1, 3) for x in (q, k, v))
     group = q.shape[1] // k.shape[1]
     k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
     logits = q @ k.transpose(0, 1, 3, 2) * (q.shape[3] ** -0.5 if scale is None else scale)
+    rows, keys = logits.shape[2:]
+    distance = np.arange(rows)[:, None] + keys - rows - np.arange(keys)  # the last row stands at the last key
+    if softcap > 0:
+        logits = softcap * np.tanh(logits / softcap)
+    if slopes is not None:
+        logits = logits - np.asarray(slopes, np.float64)[..., None, None] * np.abs(distance)
     if causal:
-        rows, keys = logits.shape[2:]
-        logits[:, :, np.arange(rows)[:, None] + keys - rows < np.arange(keys)] = -np.inf
+        logits[:, :, distance < 0] = -np.inf
     most = logits.max(axis=3, keepdims=True)
     weights = np.exp(logits - most)
     total = weights.sum(axis=3, keepdims=True)
+    if sinks is not None:
+        total = total + np.exp(np.asarray(sinks, np.float64)[:, None, None] - most)
     return (weights / total @ v).transpose(0, 2, 1, 3), (most + np.log(total))[..., 0]
 
 
@@ -128,6 +155,14 @@ def main():
             worst = max(np.abs(out - expected).max(), np.abs(lse - expected_lse).max())
             assert worst < tolerance, (dtype, causal, scale, worst)
             print(f"{dtype:8} causal={causal!s:5} scale={scale!s:5} largest difference {worst:.1e}")
+        sinks = random.standard_normal(4)
+        for slopes in (0.5 ** np.arange(1, 5), random.random((2, 4)).astype(np.float32)):
+            features = {"softcap": 3.0, "slopes": slopes, "sinks": sinks}
+            out, lse = attention(q, k, v, True, **features)
+            expected, expected_lse = formula(q, k, v, True, **features)
+            worst = max(np.abs(out - expected).max(), np.abs(lse - expected_lse).max())
+            assert worst < tolerance, (dtype, features, worst)
+            print(f"{dtype:8} with a cap, slopes of shape {slopes.shape} and sinks: largest difference {worst:.1e}")
 
     x = random.standard_normal((5, 3, 8))  # (length, heads, dim)
     out = np.empty_like(x)

@@ -1,4 +1,5 @@
-! Attention from Fortran: double precision, causal, held against the formula; and the message of a call that does not fit.
+! Attention from Fortran: double precision, causal, held against the formula; the same with ALiBi and sinks; and the message of a
+! call that does not fit.
 program fortran_attention
   use pantile
   implicit none
@@ -6,12 +7,12 @@ program fortran_attention
   ! In memory [batch][length][heads][dim]: Fortran's first index moves fastest.
   real(c_double), target :: q(dim, heads, length, batch), k(dim, heads, length, batch), v(dim, heads, length, batch)
   real(c_double), target :: out(dim, heads, length, batch), lse(length, heads, batch)
-  real(c_double) :: weights(length), expected(dim), worst
+  real(c_double), target :: slopes(heads) = [0.5d0, 0.25d0, 0.125d0, 0.0625d0], sinks(heads) = [1d0, 0d0, -1d0, 2d0]
+  real(c_double) :: worst
   type(pantile_tensor) :: tq, tk, tv
   type(pantile_results) :: results
   type(pantile_options) :: options
   type(pantile_explanation) :: explanation
-  integer :: h, i, j
 
   call random_number(q)
   call random_number(k)
@@ -27,19 +28,17 @@ program fortran_attention
 
   if (pantile_attention(tq, tk, tv, results, options) /= pantile_ok) error stop pantile_message()
 
-  worst = 0
-  do h = 1, int(heads)
-    do i = 1, int(length)
-      weights = 0
-      do j = 1, i
-        weights(j) = exp(dot_product(q(:, h, i, 1), k(:, h, j, 1))/sqrt(real(dim, c_double)))
-      end do
-      expected = matmul(v(:, h, :, 1), weights)/sum(weights)
-      worst = max(worst, maxval(abs(out(:, h, i, 1) - expected)), abs(lse(i, h, 1) - log(sum(weights))))
-    end do
-  end do
+  worst = largest_difference(.false.)
   print '(a, es9.2)', 'largest difference from the formula:', worst
   if (worst > 1e-13) error stop 'the answer is wrong'
+
+  ! A distance from the row costs slope·distance; a sink takes part in every sum, and has no value.
+  options%slopes = pantile_head_numbers(c_loc(slopes), heads, pantile_fp64, pantile_host)
+  options%sinks = pantile_head_numbers(c_loc(sinks), heads, pantile_fp64, pantile_host)
+  if (pantile_attention(tq, tk, tv, results, options) /= pantile_ok) error stop pantile_message()
+  worst = largest_difference(.true.)
+  print '(a, es9.2)', 'the same with slopes and sinks:      ', worst
+  if (worst > 1e-13) error stop 'the answer with slopes and sinks is wrong'
 
   ! Without options: every key for every row.
   explanation%size = c_sizeof(explanation)
@@ -53,6 +52,28 @@ program fortran_attention
   if (pantile_message() /= 'pantile: k.head_dim is 7, q.head_dim is 8: they must be equal') error stop 'another text'
 
 contains
+
+  !> Of out and lse, from the formula.
+  function largest_difference(slopes_and_sinks) result(largest)
+    logical, intent(in) :: slopes_and_sinks
+    real(c_double) :: largest, weights(length), total
+    integer :: h, i, j
+    largest = 0
+    do h = 1, int(heads)
+      do i = 1, int(length)
+        weights = 0
+        do j = 1, i
+          weights(j) = dot_product(q(:, h, i, 1), k(:, h, j, 1))/sqrt(real(dim, c_double))
+          if (slopes_and_sinks) weights(j) = weights(j) - slopes(h)*(i - j)
+          weights(j) = exp(weights(j))
+        end do
+        total = sum(weights)
+        if (slopes_and_sinks) total = total + exp(sinks(h))
+        largest = max(largest, maxval(abs(out(:, h, i, 1) - matmul(v(:, h, :, 1), weights)/total)), &
+                      abs(lse(i, h, 1) - log(total)))
+      end do
+    end do
+  end function
 
   function view(x) result(tensor)
     real(c_double), intent(in), target :: x(:, :, :, :)

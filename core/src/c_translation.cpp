@@ -117,6 +117,53 @@ lengths_view to_lengths(const pantile_lengths& l, const tensor_ref& q) {
     return {static_cast<const std::int32_t*>(l.data), count, where};
 }
 
+/// The type of numbers that lie one a query head.
+dtype to_heads_type(const std::string& name, std::int32_t number) {
+    const dtype type = to_dtype(name + ".dtype", number);
+    if (type != dtype::fp32 && type != dtype::fp64) {
+        refuse(name + ".dtype is " + std::to_string(number) + ": it must be PANTILE_FP32 (0) or PANTILE_FP64 (1)");
+    }
+    return type;
+}
+
+void check_no_count(const std::string& name, std::int64_t count) {
+    if (count != 0) refuse(name + ".data is NULL, but its count is " + std::to_string(count));
+}
+
+head_numbers to_head_numbers(const pantile_head_numbers& n, const char* option, const tensor_ref& q) {
+    const std::string name = std::string("options.") + option;
+    const dtype type = to_heads_type(name, n.dtype);
+    const memory where = to_memory(name + ".memory", n.memory);
+    if (n.data == nullptr) {
+        check_no_count(name, n.count);
+        return {};
+    }
+    if (n.count < PANTILE_ONE_A_HEAD || (n.count == PANTILE_ONE_A_HEAD && where == memory::host)) {
+        refuse(name + ".count is " + std::to_string(n.count) +
+               ": it must be at least 0, or in device memory PANTILE_ONE_A_HEAD (-1)");
+    }
+    // In C++ an empty range, which means none. Here it is a count that was forgotten.
+    if (n.count == 0 && q.extent[1] != 0) {
+        refuse(name + " has 0 entries, q.heads is " + std::to_string(q.extent[1]) + ": there must be one a query head");
+    }
+    const auto count = static_cast<std::size_t>(n.count);
+    if (type == dtype::fp64) return {static_cast<const double*>(n.data), count, where};
+    return {static_cast<const float*>(n.data), count, where};
+}
+
+head_gradients to_head_gradients(const pantile_head_gradients& g, const std::string& name) {
+    const dtype type = to_heads_type(name, g.dtype);
+    const memory where = to_memory(name + ".memory", g.memory);
+    if (g.data == nullptr) {
+        check_no_count(name, g.count);
+        return {};
+    }
+    if (g.count < 0) refuse(name + ".count is " + std::to_string(g.count) + ": it must be at least 0");
+    const auto count = static_cast<std::size_t>(g.count);
+    if (type == dtype::fp64) return {static_cast<double*>(g.data), count, where};
+    return {static_cast<float*>(g.data), count, where};
+}
+
 /// Fields of 0 are chosen: all of them, and it is as if no plan were asked for.
 std::optional<tile_plan> to_plan(const pantile_tile_plan& plan) {
     if (plan.row_tile == 0 && plan.key_tile == 0 && plan.key_splits == 0) return std::nullopt;
@@ -162,9 +209,13 @@ options to_options(const pantile_options* o, const tensor_ref& q) {
     pantile_options from;
     read_sized(o, "options", "pantile_options", &from, sizeof from);
     check_zero("options.reserved", from.reserved);
-    auto& [mask, scale, key_lengths, accumulate, threads, isa, plan, kernel, key_splits, workspace] = made;
+    auto& [mask, scale, softcap, slopes, sinks, key_lengths, accumulate, threads, isa, plan, kernel, key_splits,
+           workspace] = made;
     mask = to_mask(from.mask);
     scale = to_scale(from.scale, from.has_scale);
+    softcap = from.softcap;
+    slopes = to_head_numbers(from.slopes, "slopes", q);
+    sinks = to_head_numbers(from.sinks, "sinks", q);
     key_lengths = to_lengths(from.key_lengths, q);
     check_flag("options.accumulate", from.accumulate);
     accumulate = from.accumulate == 1;
@@ -246,10 +297,12 @@ gradients to_gradients(const pantile_gradients* g) {
     pantile_gradients from;
     read_sized(g, "gradients", "pantile_gradients", &from, sizeof from);
     gradients made;
-    auto& [dq, dk, dv] = made;
+    auto& [dq, dk, dv, dslopes, dsinks] = made;
     dq = to_result<4>(from.dq, "dq");
     dk = to_result<4>(from.dk, "dk");
     dv = to_result<4>(from.dv, "dv");
+    dslopes = to_head_gradients(from.dslopes, "dslopes");
+    dsinks = to_head_gradients(from.dsinks, "dsinks");
     return made;
 }
 

@@ -78,6 +78,19 @@ void check_scale(double scale, index_t element_bytes) {
     }
 }
 
+/// Kernels hold caps, slopes and sinks times log2(e) in the precision that they compute in.
+bool is_held(double x, index_t element_bytes) {
+    const double largest = element_bytes == 8 ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
+    return std::abs(x) * log2_e <= largest; // which no NaN is
+}
+const char* computed_name(index_t element_bytes) { return element_bytes == 8 ? "fp64" : "fp32"; }
+
+void check_softcap(double cap, index_t element_bytes) {
+    if (cap >= 0.0 && is_held(cap, element_bytes)) return;
+    refuse("options.softcap is " + number(cap) + ": it must be at least 0 (0: off), and softcap · log2(e) finite in " +
+           computed_name(element_bytes));
+}
+
 const char* name_of(memory m) { return m == memory::host ? "host" : "device"; }
 
 /// Refuses types that no call takes.
@@ -117,6 +130,38 @@ void check_tensor(const argument& a) {
     if (a.data == nullptr && !a.empty()) refuse(std::string(a.name) + ".data is null, but the tensor is not empty");
 }
 
+void check_lie_here(const char* option, memory where, memory here) {
+    if (where == here) return;
+    refuse(std::string(option) + " is " + name_of(where) + " memory, q is " + name_of(here) +
+           " memory: they must lie together" +
+           (here == memory::host ? " (a bare pointer means device memory: give a range, or a pointer and a count)"
+                                 : " (say of device memory that it is: on_device(…))"));
+}
+
+/// Slopes and sinks: their memory and count, and on the host their values.
+void check_heads_of(const char* option, const described_heads& d, const problem& p, index_t element_bytes,
+                    bool of_batches, memory here) {
+    if (d.count == 0) return;
+    check_lie_here(option, d.where, here);
+    if (d.count == -1 && here == memory::device) return;
+    if (!d.numbers.given()) {
+        refuse(std::string(option) + " has " + number(d.count) + " entries, but its data is null");
+    }
+    if (d.count != p.q_heads && !(of_batches && d.count == p.batch * p.q_heads)) {
+        refuse(std::string(option) + " has " + number(d.count) + " entries, q.heads is " + number(p.q_heads) +
+               ": there must be one a query head" + (of_batches ? ", or one a batch and query head" : ""));
+    }
+    if (here == memory::device) return; // read by the call itself
+    for (index_t i = 0; i < d.count; ++i) {
+        const double x = d.numbers(0, i);
+        const bool no_sink = !of_batches && x == -std::numeric_limits<double>::infinity();
+        if (is_held(x, element_bytes) || no_sink) continue;
+        refuse(std::string(option) + "[" + number(i) + "] is " + number(x) +
+               ": it must be finite, also times log2(e) in " + computed_name(element_bytes) +
+               (of_batches ? "" : ", or minus infinity (no sink)"));
+    }
+}
+
 void check_options(const call& c, const problem& p, index_t element_bytes, memory here) {
     if (c.mask.left < 0) {
         refuse("options.mask.left is " + number(c.mask.left) +
@@ -134,6 +179,9 @@ void check_options(const call& c, const problem& p, index_t element_bytes, memor
                ": it must be alignment::bottom_right, alignment::top_left or alignment::explicit_offset");
     }
     if (c.has_scale) check_scale(c.scale, element_bytes);
+    check_softcap(c.softcap, element_bytes);
+    check_heads_of("options.slopes", c.slopes, p, element_bytes, true, here);
+    check_heads_of("options.sinks", c.sinks, p, element_bytes, false, here);
     if (c.threads < 0) {
         refuse("options.threads is " + number(index_t{c.threads}) + ": it must be at least 0 (0: OpenMP's choice)");
     }
@@ -148,12 +196,7 @@ void check_options(const call& c, const problem& p, index_t element_bytes, memor
                number(c.plan.key_splits) + ": one of them must be 0, or both the same");
     }
     if (c.key_lengths_count == 0) return;
-    if (c.key_lengths_in != here) {
-        refuse(std::string("options.key_lengths is ") + name_of(c.key_lengths_in) + " memory, q is " + name_of(here) +
-               " memory: they must lie together" +
-               (here == memory::host ? " (a bare pointer means device memory: give a range, or a pointer and a count)"
-                                     : " (say of device memory that it is: on_device(…))"));
-    }
+    check_lie_here("options.key_lengths", c.key_lengths_in, here);
     if (c.key_lengths_count == -1 && here == memory::device) return;
     if (!c.key_lengths.given()) {
         refuse("options.key_lengths has " + number(c.key_lengths_count) + " entries, but its data is null");
@@ -309,6 +352,10 @@ problem check_inputs(const argument& q, const argument& k, const argument& v, co
     p.mask.left = min(options.mask.left, unbounded);
     p.mask.right = min(options.mask.right, unbounded);
     if (options.key_lengths_count != 0) p.key_lengths = options.key_lengths;
+    p.features.softcap = options.softcap;
+    if (options.slopes.count != 0) p.features.slopes = options.slopes.numbers;
+    if (options.slopes.count > p.q_heads) p.features.slopes.batch_stride = p.q_heads;
+    if (options.sinks.count != 0) p.features.sinks = options.sinks.numbers;
     // Without dims every score is 0, whatever the scale.
     const double standard = p.head_dim > 0 ? 1.0 / std::sqrt(static_cast<double>(p.head_dim)) : 1.0;
     p.scale = options.has_scale ? options.scale : standard;
@@ -340,6 +387,26 @@ void check_result_type(const argument& t, const argument& q) {
     check_memory_of(t, q);
 }
 
+argument check_head_gradients(const char* name, const char* option, void* data, dtype type, memory where, index_t count,
+                              bool wanted, const head_numbers_ref& numbers, const problem& p, memory here) {
+    if (!wanted) return describe_array(name, nullptr, 0, bytes_of(type));
+    if (!numbers.given()) refuse(std::string(name) + " is wanted, but " + option + " is not given");
+    if (numbers.batch_stride != 0) {
+        refuse(std::string(name) + " is wanted, but " + option +
+               " has one number a batch and query head: gradients are summed over batches");
+    }
+    check_lie_here(name, where, here);
+    if (type != dtype::fp32 && type != dtype::fp64) {
+        refuse(std::string(name) + " is " + name_of(type) + ": it must be fp32 or fp64");
+    }
+    if (count != p.q_heads) {
+        refuse(std::string(name) + " has " + number(count) + " entries, q.heads is " + number(p.q_heads) +
+               ": there must be one a query head");
+    }
+    if (data == nullptr && count > 0) refuse(std::string(name) + ".data is null, but it has entries");
+    return describe_array(name, data, count, bytes_of(type));
+}
+
 void check_given(const char* name, bool given) {
     if (!given) refuse(std::string(name) + " is not given: the call writes it");
 }
@@ -368,12 +435,36 @@ void check_same_shape(const argument& t, const argument& model) {
     for (int axis = 0; axis < t.rank; ++axis) require_equal(t, model, axis);
 }
 
+namespace {
+
+constexpr const char* own = "an output needs memory of its own";
+
+void apart(const argument& a, const argument& b, const char* why) {
+    if (may_overlap(a, b)) refuse(std::string(a.name) + " overlaps " + b.name + ": " + why);
+}
+
+/// What options name, against all others.
+void check_option_memory(const argument* outputs, int output_count, const argument* inputs, int input_count,
+                         const option_memory& options) {
+    const argument arrays[] = {
+        describe_array("options.key_lengths", options.key_lengths.data(), options.key_lengths_count,
+                       options.key_lengths.element_bytes()),
+        describe_array("options.slopes", options.slopes.data(), options.slopes_count, options.slopes.element_bytes()),
+        describe_array("options.sinks", options.sinks.data(), options.sinks_count, options.sinks.element_bytes())};
+    const argument workspace = describe_array("options.workspace", options.workspace, options.workspace_bytes, 1);
+    constexpr const char* work = "work memory must hold nothing else";
+    for (int i = 0; i < output_count; ++i) {
+        for (const argument& array : arrays) apart(outputs[i], array, own);
+        apart(workspace, outputs[i], work);
+    }
+    for (int j = 0; j < input_count; ++j) apart(workspace, inputs[j], work);
+    for (const argument& array : arrays) apart(workspace, array, work);
+}
+
+} // namespace
+
 void check_memory(const argument* outputs, int output_count, const argument* inputs, int input_count,
                   const option_memory& options) {
-    const auto apart = [](const argument& a, const argument& b, const char* why) {
-        if (may_overlap(a, b)) refuse(std::string(a.name) + " overlaps " + b.name + ": " + why);
-    };
-    constexpr const char* own = "an output needs memory of its own";
     // Tensors mostly lie apart as a whole: each one's range is found once, not once a pair, which a short call would notice.
     constexpr int kept = 8;
     byte_range ranges[kept];
@@ -388,17 +479,9 @@ void check_memory(const argument* outputs, int output_count, const argument* inp
         }
         for (int j = 0; j < i; ++j) apart(outputs[i], outputs[j], own);
     }
-    if (options.key_lengths_count == 0 && options.workspace_bytes == 0) return;
-    const argument lengths = describe_array("options.key_lengths", options.key_lengths.data(),
-                                            options.key_lengths_count, options.key_lengths.element_bytes());
-    const argument workspace = describe_array("options.workspace", options.workspace, options.workspace_bytes, 1);
-    constexpr const char* work = "work memory must hold nothing else";
-    for (int i = 0; i < output_count; ++i) {
-        apart(outputs[i], lengths, own);
-        apart(workspace, outputs[i], work);
-    }
-    for (int j = 0; j < input_count; ++j) apart(workspace, inputs[j], work);
-    apart(workspace, lengths, work);
+    // A call apart, which most calls do without.
+    if ((options.key_lengths_count | options.slopes_count | options.sinks_count | options.workspace_bytes) == 0) return;
+    check_option_memory(outputs, output_count, inputs, input_count, options);
 }
 
 namespace {

@@ -22,6 +22,8 @@ module pantile
     pantile_isa_avx512 = 3, pantile_isa_amx = 4
 
   integer(c_int64_t), parameter :: pantile_unbounded = 2_c_int64_t**60
+  ! Counts of numbers in device memory where only that they are one a batch, one a query head is known.
+  integer(c_int64_t), parameter :: pantile_one_a_batch = -1, pantile_one_a_head = -1
 
   type, bind(c) :: pantile_tensor
     type(c_ptr) :: data = c_null_ptr
@@ -37,6 +39,19 @@ module pantile
     type(c_ptr) :: data = c_null_ptr
     integer(c_int64_t) :: count = 0
     integer(c_int32_t) :: bits = 0, memory = 0
+  end type
+
+  ! One number a query head, (heads), of real(c_float) or real(c_double); slopes also (heads, batch).
+  type, bind(c) :: pantile_head_numbers
+    type(c_ptr) :: data = c_null_ptr
+    integer(c_int64_t) :: count = 0
+    integer(c_int32_t) :: dtype = 0, memory = 0
+  end type
+
+  type, bind(c) :: pantile_head_gradients
+    type(c_ptr) :: data = c_null_ptr
+    integer(c_int64_t) :: count = 0
+    integer(c_int32_t) :: dtype = 0, memory = 0
   end type
 
   type, bind(c) :: pantile_tile_plan
@@ -56,6 +71,8 @@ module pantile
     integer(c_int64_t) :: key_splits = 0
     type(c_ptr) :: workspace = c_null_ptr
     integer(c_int64_t) :: workspace_bytes = 0
+    real(c_double) :: softcap = 0
+    type(pantile_head_numbers) :: slopes, sinks
   end type
 
   type, bind(c) :: pantile_results
@@ -71,6 +88,7 @@ module pantile
   type, bind(c) :: pantile_gradients
     integer(c_size_t) :: size = 0
     type(pantile_tensor) :: dq, dk, dv
+    type(pantile_head_gradients) :: dslopes, dsinks
   end type
 
   type, bind(c) :: pantile_partial

@@ -5,6 +5,8 @@
 #include <pantile/core/scale.hpp>
 #include <pantile/core/tile_plan.hpp>
 
+#include "score_constants.hpp"
+
 // What a kernel of this room receives: the checked problem, raw pointers and strides.
 
 namespace pantile::inline v0::cuda {
@@ -29,6 +31,11 @@ struct forward_arguments {
     /// shape.scale, split. fp32 and fp64 kernels multiply Q by its part, once a row tile. 16-bit ones have Q multiplied as
     /// it is, and the part, 1, -1 or 0, belongs to the scores.
     core::scale_split scale{};
+    /// Of calls whose shape.features are arithmetic: scores go through `score` (fp64: score_f64), and scale.exponent is the factor of
+    /// what comes out.
+    bool scored = false;
+    score_constants<float> score{};
+    score_constants<double> score_f64{};
     tile_plan tiles;          ///< row_tile in packed rows: row_tile / heads_packed query positions of each packed head
     index_t heads_packed = 1; ///< query heads of one kv head that share a row tile (head fastest)
     int tail = 1;             ///< heads whose row tiles run together at the end (see item)

@@ -60,6 +60,15 @@ forward_arguments checked_arguments(const core::argument (&inputs)[3], const opt
     a.scale = bytes_of(type) == 2   ? core::split_scale(a.shape.scale, 0, core::least_power<float>)
               : type == dtype::fp64 ? core::split_scale<double>(a.shape.scale)
                                     : core::split_scale<float>(a.shape.scale);
+    const core::features& features = a.shape.features;
+    if (features.arithmetic()) {
+        a.scored = true;
+        if (type == dtype::fp64) {
+            a.score_f64 = score_constants<double>::of(features, a.scale.exponent);
+        } else {
+            a.score = score_constants<float>::of(features, a.scale.exponent);
+        }
+    }
     for (const auto& t : inputs) check_contiguous(t);
     if (!outputs.empty()) check_outputs(a.shape, inputs, outputs, o);
     a.q = inputs[0].data;

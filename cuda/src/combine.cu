@@ -1,6 +1,6 @@
 #include "kernels.hpp"
 #include "status.hpp"
-#include "tile/softmax.cuh"
+#include "tile/finish.cuh"
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -68,26 +68,24 @@ __global__ void __launch_bounds__(row_threads) combine_kernel(const __grid_const
             }
         }
     }
-    const bool unfinished = result.kind == out_kind::partial;
+    // Merged parts say themselves whether a row without a maximum has no answer (core::mark_overflow).
+    row_state<V> end[1] = {state[0]};
+    V factor[1];
+    finish_rows<0>(
+        result, row.b, end, factor, [&](int) { return row.h; }, [](int) { return false; });
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
         const int column = first + c * row_threads;
         if (column >= columns) continue;
         const index_t at = result.out_layout.place(row.b, row.h, row.i) + column;
-        const V value = unfinished ? o[c] : o[c] * core::finish_factor(state[c]);
+        const V value = o[c] * factor[0];
         if (result.kind == out_kind::same) {
             static_cast<T*>(result.out)[at] = static_cast<T>(value);
         } else {
             static_cast<V*>(result.out)[at] = value;
         }
     }
-    if (first != 0) return;
-    if (unfinished) {
-        static_cast<V*>(result.max)[result.max_layout.place(row.b, row.h, row.i)] = state[0].max;
-        static_cast<V*>(result.lse)[result.lse_layout.place(row.b, row.h, row.i)] = state[0].sum;
-    } else if (result.lse != nullptr) {
-        static_cast<V*>(result.lse)[result.lse_layout.place(row.b, row.h, row.i)] = core::finish_lse(state[0]);
-    }
+    if (first == 0) store_statistics(result, row.b, row.h, row.i, 0, end[0]);
 }
 
 /// One block a row. Traffic: both parts' rows once, the merged row once. In place, every thread has read what it and thread 0

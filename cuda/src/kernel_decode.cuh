@@ -6,6 +6,7 @@
 #include "decode/tile.hpp"
 #include "ptx/copy.cuh"
 #include "tile/product_half.cuh"
+#include "tile/score.cuh"
 #include "tile/softmax.cuh"
 #include "tile/split.hpp"
 
@@ -38,6 +39,7 @@ class decode_block {
         const core::span tiles = share_of(visible.empty() ? 0U : past - first, gridDim.y, blockIdx.y);
         tiles_ = static_cast<int>(tiles.size());
         const index_t origin = (first + tiles.begin) * tile::keys;
+        diagonal_ = mask.offset - origin;
         const auto within = [&](index_t key) {
             return static_cast<int>(core::clamp(key - origin, 0, tiles_ * tile::keys));
         };
@@ -156,13 +158,22 @@ class decode_block {
 #pragma unroll
             for (float& x : s[0]) x *= scale.sign;
         }
+        if (__builtin_expect(static_cast<long>(a_.scored), 0)) {
+            apply_score_function(
+                s[0], a_.score,
+                row_places<float>::of(
+                    a_, first, [&](int r) { return diagonal_ + position(fragment::row_of_lane(lane(), r)); },
+                    [&](int r) {
+                        return a_.score.slope_of(a_.shape.features, batch_, head(fragment::row_of_lane(lane(), r)));
+                    }));
+        }
         if (first < common_begin_ || first + tile::keys > common_end_) {
             const column_limits limits[2] = {{sees_[0].begin - first, sees_[0].end - first},
                                              {sees_[1].begin - first, sees_[1].end - first}};
             hide(s[0], limits);
         }
         float factor[1][2];
-        fold(s[0], state_, factor[0], scale.scale);
+        fold<T>(s[0], state_, factor[0], scale.scale);
         product_half<T, tile>::values(o_, s, factor, k + tile::kv_bytes);
     }
 
@@ -180,10 +191,13 @@ class decode_block {
             work(n / pieces, n % pieces * 4);
         }
     }
-    __device__ __forceinline__ void store(row_piece piece, int row, int column) const {
-        end_row(piece.state,
-                [&] { return !a_.shape.band_of(a_.shape.sequence_of(batch_)).keys(position(row)).empty(); });
-        piece.store<T>(a_, batch_, head(row), position(row), column);
+    __device__ __forceinline__ void store(const row_piece& piece, int row, int column) const {
+        row_state<float> state[1] = {piece.state};
+        float factor[1];
+        finish_rows<raised_binades<T>>(
+            a_, batch_, state, factor, [&](int) { return head(row); },
+            [&](int) { return !a_.shape.band_of(a_.shape.sequence_of(batch_)).keys(position(row)).empty(); });
+        piece.store<T>(a_, batch_, head(row), position(row), column, state[0], factor[0]);
     }
 
     /// O of this warp into its ring, its {max, sum} beside it.
@@ -191,7 +205,7 @@ class decode_block {
         auto* out = reinterpret_cast<float*>(ring(warp()));
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const int row = lane() / 4 + 8 * r;
+            const int row = fragment::row_of_lane(lane(), r);
             if (row >= used_) continue;
 #pragma unroll
             for (int j = 0; j < tile::dim / 8; ++j) {
@@ -277,6 +291,7 @@ class decode_block {
     int visible_begin_, visible_end_; ///< that some row sees
     int common_begin_, common_end_;   ///< that every row sees
     column_limits sees_[2];           ///< that this thread's rows see
+    index_t diagonal_;                ///< the key that position 0 stands at
     const T* k_;                      ///< this lane's first piece of the warp's next tile
     const T* v_;
     std::uint64_t policy_ = ptx::read_once_policy();

@@ -11,7 +11,7 @@
 namespace pantile::inline v0::cuda {
 
 /// Block x: (row tile, head, batch) in the order of `item`; block y: the split of the keys.
-template <class tile>
+template <class tile, bool scored>
 __global__ void __launch_bounds__(tile::threads, tile::resident)
     f64_kernel(const __grid_constant__ forward_arguments a, const __grid_constant__ f64_constants constants) {
     extern __shared__ char raw[];
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
                         work.row_tile);
     }
     __syncthreads();
-    f64_machine<tile> machine(a, constants, facts, shared);
+    f64_machine<tile, scored> machine(a, constants, facts, shared);
     core::walk::forward(machine, facts.run, work.row_tile);
 }
 

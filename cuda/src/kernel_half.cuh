@@ -15,7 +15,7 @@
 namespace pantile::inline v0::cuda {
 
 /// Block x: (row tile, head, batch) in the order of `item`; block y: the split of the keys.
-template <class T, class tile>
+template <class T, class tile, bool scored>
 __global__ void __launch_bounds__(tile::threads, tile::resident)
     half_kernel(const __grid_constant__ forward_arguments a, const __grid_constant__ half_constants constants) {
     extern __shared__ char raw[];
@@ -27,8 +27,8 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
              static_cast<unsigned>(core::ceil_div(a.shape.q_len, tile::rows)), static_cast<unsigned>(a.tail));
     const unsigned batch = static_cast<unsigned>(work.head) / heads;
     const unsigned head = static_cast<unsigned>(work.head) % heads;
-    half_machine<T, tile> machine(a, constants, facts,
-                                  raw + (tile_alignment - ptx::shared_address(raw) % tile_alignment) % tile_alignment);
+    half_machine<T, tile, scored> machine(
+        a, constants, facts, raw + (tile_alignment - ptx::shared_address(raw) % tile_alignment) % tile_alignment);
     machine.fetch_queries(batch, head, work.row_tile);
     if (threadIdx.x == 0) {
         core::sequence part = a.shape.sequence_of(batch);
@@ -38,11 +38,15 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
         const core::schedule plan(part, a.shape.band_of(part), tile::rows, tile::keys);
         const unsigned kv_head = head / (heads / static_cast<unsigned>(a.shape.kv_heads));
         tile_run run = tile_run::of<tile::keys>(plan, work.row_tile);
-        if (constants.scale.sign != 1.0F) run.full_end = run.full_begin; // signs change where masks cut
+        if (scored || constants.scale.sign != 1.0F) run.full_end = run.full_begin; // scores change where masks cut
         facts.run = run;
         facts.visible = {plan.mask.lo(run.row_span.begin), plan.mask.hi(run.row_span.end - 1)};
         facts.low = run.row_span.begin + part.offset - a.shape.mask.left;
         facts.high = run.row_span.begin + part.offset + a.shape.mask.right + 1;
+        if constexpr (scored) {
+            facts.diagonal = run.row_span.begin + part.offset;
+            facts.slope = a.score.slope_of(a.shape.features, batch, head);
+        }
         facts.k_len = part.k_len;
         facts.k = static_cast<const T*>(a.k) + a.k_layout.place(batch, kv_head, part.k_begin);
         facts.v = static_cast<const T*>(a.v) + a.v_layout.place(batch, kv_head, part.k_begin);

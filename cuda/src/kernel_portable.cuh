@@ -6,6 +6,7 @@
 #include "tile/product_fma.cuh"
 #include "tile/product_half.cuh"
 #include "tile/product_tf32.cuh"
+#include "tile/score.cuh"
 #include "tile/softmax.cuh"
 #include "tile/split.hpp"
 #include "tile/store.cuh"
@@ -138,6 +139,17 @@ class portable_machine {
                 }
             }
         }
+        if (std::is_same_v<Tag, core::partial_tile> && __builtin_expect(static_cast<long>(a_.scored), 0)) {
+#pragma unroll
+            for (int m = 0; m < blocks; ++m) {
+                const auto at = row_places<V>::of(
+                    a_, first_key(t), [&](int r) { return position(packed_row(m, r)) + work_.mask.offset; },
+                    [&](int r) {
+                        return score_of<V>(a_).slope_of(a_.shape.features, work_.batch, head(packed_row(m, r)));
+                    });
+                apply_score_function(s_[m], score_of<V>(a_), at);
+            }
+        }
         if constexpr (std::is_same_v<Tag, core::partial_tile>) {
 #pragma unroll
             for (int m = 0; m < blocks; ++m) {
@@ -158,7 +170,7 @@ class portable_machine {
         const auto scale = static_cast<float>(a_.scale.exponent);
         float factor[blocks][2];
 #pragma unroll
-        for (int m = 0; m < blocks; ++m) fold(s_[m], state_[m], factor[m], scale);
+        for (int m = 0; m < blocks; ++m) fold<T>(s_[m], state_[m], factor[m], scale);
         product::values(o_, s_, factor, v_tile());
     }
 
@@ -170,14 +182,17 @@ class portable_machine {
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {
             reduce_rows(state_[m]);
+            V factor[2];
+            finish_rows<raised_binades<T>>(
+                a_, work_.batch, state_[m], factor, [&](int r) { return head(packed_row(m, r)); },
+                [&](int r) { return !work_.mask.keys(position(packed_row(m, r))).empty(); });
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
                 const int packed = packed_row(m, r);
                 const index_t i = position(packed);
-                end_row(state_[m][r], [&] { return !work_.mask.keys(i).empty(); });
-                finish_row<T, product::wide_columns>(a_, work_.batch, head(packed), core::min(i, work_.rows.end - 1),
-                                                     work_.split, o_[m], tile::first_column(), r, state_[m][r],
-                                                     i < work_.rows.end);
+                store_finished<T, product::wide_columns>(
+                    a_, work_.batch, head(packed), core::min(i, work_.rows.end - 1), work_.split, o_[m],
+                    tile::first_column(), r, state_[m][r], factor[r], i < work_.rows.end);
             }
         }
     }
@@ -194,7 +209,7 @@ class portable_machine {
     __device__ __forceinline__ int lane() const { return static_cast<int>(threadIdx.x % 32); }
     /// This thread's row r (0: g, 1: g + 8) of 16-row block m, as a packed row of the tile.
     __device__ __forceinline__ int packed_row(int m, int r) const {
-        return tile::first_row() + 16 * m + lane() / 4 + 8 * r;
+        return tile::first_row() + 16 * m + fragment::row_of_lane(lane(), r);
     }
     /// Packed rows: heads_packed heads of one position stand together.
     __device__ __forceinline__ index_t position(int packed) const {
@@ -285,6 +300,7 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
         const index_t kv_head = a.shape.kv_head(first_head);
         const core::schedule plan(part, a.shape.band_of(part), positions, tile::keys);
         facts.run = tile_run::of<tile::keys>(plan, work.row_tile);
+        if (a.scored) facts.run.full_end = facts.run.full_begin; // scores change where masks cut
         facts.mask = plan.mask;
         facts.rows = facts.run.row_span;
         facts.visible = {plan.mask.lo(facts.rows.begin), plan.mask.hi(facts.rows.end - 1)};

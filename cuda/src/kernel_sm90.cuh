@@ -13,7 +13,7 @@
 
 namespace pantile::inline v0::cuda {
 
-template <class T, class tile>
+template <class T, class tile, bool arithmetic>
 __global__ void __launch_bounds__(tile::threads, 1)
     sm90_kernel(const __grid_constant__ forward_arguments a, const __grid_constant__ work_order order,
                 const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtensorMap k_map,
@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(tile::threads, 1)
         }
     } else {
         ptx::claim_registers_to<tile::consumer_registers>();
-        sm90_consumer<T, tile>(a, shared, o_map, static_cast<int>(threadIdx.x) / 128 - 1).run();
+        sm90_consumer<T, tile, arithmetic>(a, shared, o_map, static_cast<int>(threadIdx.x) / 128 - 1).run();
     }
 }
 

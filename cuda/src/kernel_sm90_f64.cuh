@@ -8,7 +8,7 @@
 
 namespace pantile::inline v0::cuda {
 
-template <class tile>
+template <class tile, bool scored>
 __global__ void __launch_bounds__(tile::threads, tile::resident)
     sm90_f64_kernel(const __grid_constant__ forward_arguments a, const __grid_constant__ f64_constants constants,
                     const __grid_constant__ sm90_f64_maps maps) {
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(tile::threads, tile::resident)
         facts.set<tile>(a, a.shape.sequence_of(facts.batch), tile::rows, work.row_tile);
     }
     __syncthreads();
-    sm90_f64_machine<tile> machine(a, constants, shared, maps);
+    sm90_f64_machine<tile, scored> machine(a, constants, shared, maps);
     core::walk::forward(machine, facts.run, work.row_tile);
 }
 

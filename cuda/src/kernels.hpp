@@ -26,6 +26,8 @@ struct kernel {
     void (*launch)(const forward_arguments&, int multiprocessors, cudaStream_t);
     /// Of kernel_decode.cuh: it needs 16-byte pieces, and merges its splits itself.
     bool merges_splits = false;
+    /// Calls with a score function (soft caps, slopes), too. A kernel that serves plain calls alone stands before its like.
+    bool serves_scored = true;
 };
 
 /// All kernels of this build, a table for each compiled file.

@@ -9,7 +9,7 @@ namespace pantile::inline v0::cuda {
 template <class tile>
 constexpr int sm90_shared_bytes = static_cast<int>(sizeof(sm90_shared<tile>)) + tile_alignment;
 
-template <class T, class tile>
+template <class T, class tile, bool arithmetic>
 void launch_sm90(const forward_arguments& a, int multiprocessors, cudaStream_t stream) {
     constexpr dtype type = dtype_of<T>;
     const core::problem& p = a.shape;
@@ -25,14 +25,23 @@ void launch_sm90(const forward_arguments& a, int multiprocessors, cudaStream_t s
     }
     const work_order order = work_order::of(p, core::ceil_div(p.q_len, tile::rows), a.tail, multiprocessors);
     const launch_shape shape{order.blocks, tile::threads, sm90_shared_bytes<tile>};
-    start(sm90_kernel<T, tile>, "sm90", shape, stream, a, order, q_map, k_map, v_map, o_map);
+    start(sm90_kernel<T, tile, arithmetic>, "sm90", shape, stream, a, order, q_map, k_map, v_map, o_map);
 }
 
-template <class T, sm90_shape shape>
+template <class T, sm90_shape shape, bool arithmetic = false>
 constexpr kernel sm90_entry() {
     using tile = sm90_tile<shape>;
-    return {cuda_kernel::sm90, dtype_of<T>,   tile::dim, tile::value_dim,         tile::rows,
-            tile::keys,        tile::threads, 1,         sm90_shared_bytes<tile>, &launch_sm90<T, tile>};
+    return {.kind = cuda_kernel::sm90,
+            .type = dtype_of<T>,
+            .dim = tile::dim,
+            .value_dim = tile::value_dim,
+            .rows = tile::rows,
+            .keys = tile::keys,
+            .threads = tile::threads,
+            .resident = 1,
+            .shared_bytes = sm90_shared_bytes<tile>,
+            .launch = &launch_sm90<T, tile, arithmetic>,
+            .serves_scored = arithmetic};
 }
 
 } // namespace pantile::inline v0::cuda

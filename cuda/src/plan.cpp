@@ -15,8 +15,8 @@ constexpr index_t fewest_keys_of_a_split = 256; ///< below this a split costs mo
 constexpr index_t most_splits = 128;
 
 /// The kernel of `kind` with the smallest padded dims that hold the problem's, if its tiles fit the device's shared memory;
-/// of two such, the one with the smaller row tile if `short_rows`, else the one with the larger. `merges_splits`: of
-/// kernel_decode.cuh or not. Null: there is none.
+/// of two such, the one with the smaller row tile if `short_rows`, else the one with the larger, else the first of the catalogue.
+/// `merges_splits`: of kernel_decode.cuh or not. Null: there is none.
 const kernel* smallest(cuda_kernel kind, dtype type, const core::problem& p, const device_facts& device,
                        bool short_rows = false, bool merges_splits = false) {
     const kernel* best = nullptr;
@@ -24,6 +24,7 @@ const kernel* smallest(cuda_kernel kind, dtype type, const core::problem& p, con
         for (const kernel& k : table) {
             if (k.kind != kind || k.type != type || k.dim < p.head_dim || k.value_dim < p.value_dim) continue;
             if (k.shared_bytes > device.shared_bytes || k.merges_splits != merges_splits) continue;
+            if (p.features.arithmetic() && !k.serves_scored) continue;
             const int padded = k.dim + k.value_dim;
             const int best_padded = best == nullptr ? 0 : best->dim + best->value_dim;
             const bool better = best == nullptr || padded < best_padded ||
@@ -49,6 +50,10 @@ std::string sm90_objection(const core::problem& p, const call_facts& call, const
     if (p.batch * p.q_heads * core::ceil_div(p.q_len, 128) > largest_int)
         return "it would have more than 2^31 row tiles";
     if (call.key_splits > 1) return "it does not split keys";
+    const index_t offset = p.mask.align == alignment::explicit_offset ? p.mask.offset : 0;
+    if (call.type != dtype::fp32 && p.features.slopes.given() &&
+        (offset > largest_int / 2 || -offset > largest_int / 2))
+        return "an offset is above 2^30, with slopes";
     return {};
 }
 

@@ -29,6 +29,7 @@ forward_arguments into_parts(const forward_arguments& a, dtype type, std::byte* 
     const index_t rows = a.shape.batch * heads * length;
     const index_t bytes = bytes_of(computed_in(type));
     parts.kind = out_kind::partial;
+    parts.shape.features.sinks = {}; // joined once, by the merge
     parts.out = memory;
     parts.out_layout = {heads * length * columns, length * columns, columns};
     parts.out_vectors = columns * bytes % 16 == 0;

@@ -91,6 +91,12 @@ experiment random_experiment(const algorithm& a, pass which, std::mt19937_64& ra
     w.packed_heads = chance(random, 30);
     if (a.distributed()) w.devices = pick(random, 1, 4);
     if (w.packed_heads && w.banded()) e.plan.row_tile *= w.group();
+    // What changes logits must change no count.
+    if (chance(random, 20) && (which == pass::forward || a.recomputes_scores())) w.softcap = 2.0;
+    if (chance(random, 20)) w.slopes.assign(static_cast<std::size_t>(w.q_heads), 0.25);
+    if (chance(random, 20)) w.sinks.assign(static_cast<std::size_t>(w.q_heads), 0.5);
+    for (std::size_t h = 0; h < w.slopes.size(); ++h) w.slopes[h] /= static_cast<double>(h + 1);
+    for (std::size_t h = 0; h < w.sinks.size(); ++h) w.sinks[h] -= static_cast<double>(h);
     return e;
 }
 
@@ -114,6 +120,7 @@ std::string describe(const experiment& e) {
     if (!w.blocks.empty()) {
         text += ", blocks " + std::to_string(w.block_rows) + "x" + std::to_string(w.block_cols);
     }
+    if (const std::string on = w.features_text(); !on.empty()) text += ", " + on;
     text += ", tiles " + std::to_string(e.plan.row_tile) + "x" + std::to_string(e.plan.key_tile);
     if (w.devices > 1) text += ", devices " + std::to_string(w.devices);
     if (e.plan.key_splits > 1) text += ", splits " + std::to_string(e.plan.key_splits);

@@ -8,10 +8,11 @@
 namespace pantile::inline v0::simulator {
 
 std::string_view name(tensor t) {
+    // clang-format off
     static constexpr std::array<std::string_view, tensor_kinds> names{
-        "q",           "k",           "v",    "out",   "lse",    "row_max", "row_sum", "scores", "probabilities",
-        "partial_out", "partial_lse", "dout", "delta", "dq_sum", "dq",      "dk",      "dv",     "dprobabilities",
-        "dscores"};
+        "q", "k", "v", "out", "lse", "row_max", "row_sum", "scores", "probabilities", "partial_out", "partial_max",
+        "partial_sum", "partial_lse", "dout", "delta", "dq_sum", "dq", "dk", "dv", "dprobabilities", "dscores"};
+    // clang-format on
     return names[static_cast<std::size_t>(t)];
 }
 
@@ -33,6 +34,8 @@ index_t bytes_of(tensor t, dtype type) {
     case tensor::row_max:
     case tensor::row_sum:
     case tensor::partial_out:
+    case tensor::partial_max:
+    case tensor::partial_sum:
     case tensor::partial_lse:
     case tensor::delta:
     case tensor::dq_sum:

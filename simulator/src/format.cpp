@@ -187,6 +187,9 @@ nlohmann::ordered_json run_object(const algorithm& a, const experiment& e, const
                      {"value_dim", w.value_dim}, {"dtype", name(w.type)},     {"packed_heads", w.packed_heads},
                      {"devices", w.devices},     {"description", describe(e)}};
     if (!w.blocks.empty()) j["workload"]["visible_blocks"] = visible_share(w);
+    if (w.softcap > 0) j["workload"]["softcap"] = w.softcap;
+    if (!w.slopes.empty()) j["workload"]["slopes"] = w.slopes;
+    if (!w.sinks.empty()) j["workload"]["sinks"] = w.sinks;
     j["tiles"] = {{"row_tile", e.plan.row_tile}, {"key_tile", e.plan.key_tile}, {"key_splits", e.plan.key_splits}};
     for (int i = 0; i < tensor_kinds; ++i) {
         const auto t = static_cast<tensor>(i);
@@ -264,14 +267,16 @@ std::string plan_text(const algorithm& a, const experiment& e, const std::vector
         rows.back().push_back(grouped(c.elements.writes));
         rows.back().push_back(human_bytes(static_cast<double>(c.bytes.reads) + static_cast<double>(c.bytes.writes)));
     }
-    return std::string(a.name()) + ' ' + std::string(name(e.which)) + ", near memory " + near_text(e) + "\n\n" +
-           table(rows);
+    const std::string on = e.what.features_text();
+    return std::string(a.name()) + ' ' + std::string(name(e.which)) + (on.empty() ? "" : ", " + on) + ", near memory " +
+           near_text(e) + "\n\n" + table(rows);
 }
 
 std::string plan_json(const algorithm& a, const experiment& e, const std::vector<tile_choice>& choices) {
     nlohmann::ordered_json j;
     j["algorithm"] = a.name();
     j["pass"] = name(e.which);
+    if (const std::string on = e.what.features_text(); !on.empty()) j["features"] = on;
     j["plans"] = nlohmann::ordered_json::array();
     for (const tile_choice& c : choices) {
         j["plans"].push_back({{"row_tile", c.plan.row_tile},

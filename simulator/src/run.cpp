@@ -16,6 +16,9 @@ void check(const algorithm& a, const experiment& e) {
     if (!a.distributed() && e.what.devices != 1) {
         throw invalid_argument(who + " runs on one device, devices is " + std::to_string(e.what.devices));
     }
+    if (!a.recomputes_scores() && e.which == pass::backward && e.what.softcap > 0) {
+        throw unsupported(who + " keeps P and no scores: its backward pass does not know the slope of a soft cap");
+    }
     if (!a.tiled()) return;
     if (e.plan.row_tile <= 0 || e.plan.key_tile <= 0 || e.plan.key_splits <= 0) {
         throw invalid_argument("tiles of " + std::to_string(e.plan.row_tile) + " rows x " +
@@ -51,6 +54,8 @@ footprint footprint_of(const algorithm& a, const experiment& e) {
     w.q_heads = w.packed_heads ? w.group() : 1;
     w.kv_heads = 1;
     w.devices = 1;
+    w.slopes.clear();
+    w.sinks.clear();
     w.q_len = std::min(w.q_len, 2 * std::max<index_t>(e.plan.row_tile, 1));
     w.k_len = std::min(w.k_len, 2 * std::max<index_t>(e.plan.key_tile, 1));
     if (a.law() == io_law::squares) {

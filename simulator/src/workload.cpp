@@ -1,7 +1,12 @@
 #include <pantile/simulator/workload.hpp>
 
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdio>
 #include <string>
 
+#include <pantile/core/check.hpp>
 #include <pantile/error.hpp>
 
 namespace pantile::inline v0::simulator {
@@ -10,8 +15,12 @@ namespace {
 
 [[noreturn]] void reject(const std::string& what) { throw invalid_argument(what); }
 
-void require_not_negative(const char* name, index_t value) {
-    if (value < 0) reject(std::string(name) + " is " + std::to_string(value) + ": it must not be negative");
+/// A dense tensor of a call, as the library's checks take it: they look at its address and its shape, and at no number.
+core::argument described(const char* name, dtype type, index_t batch, index_t heads, index_t length, index_t dim) {
+    static std::byte somewhere{};
+    const index_t row = std::max<index_t>(dim, 1); // strides of empty tensors are not looked at
+    const tensor_ref t{&somewhere, type, memory::host, 4, {batch, heads, length, dim}, {0, 0, row, 1}};
+    return core::describe(name, t);
 }
 
 } // namespace
@@ -38,7 +47,25 @@ core::problem workload::problem() const {
     p.value_dim = value_dim;
     p.mask = mask;
     if (!key_lengths.empty()) p.key_lengths.wide = key_lengths.data();
+    if (head_dim > 0) p.scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
+    p.features.softcap = softcap;
+    if (!slopes.empty()) p.features.slopes.wide = slopes.data();
+    if (static_cast<index_t>(slopes.size()) > q_heads) p.features.slopes.batch_stride = q_heads;
+    if (!sinks.empty()) p.features.sinks.wide = sinks.data();
     return p;
+}
+
+std::string workload::features_text() const {
+    std::string text;
+    const auto add = [&](bool on, const std::string& what) {
+        if (on) text += (text.empty() ? "" : ", ") + what;
+    };
+    std::array<char, 32> cap{};
+    std::snprintf(cap.data(), cap.size(), "softcap %g", softcap);
+    add(softcap > 0, cap.data());
+    add(!slopes.empty(), "ALiBi");
+    add(!sinks.empty(), "sinks");
+    return text;
 }
 
 core::tile_map workload::tile_map() const {
@@ -47,27 +74,17 @@ core::tile_map workload::tile_map() const {
 }
 
 void workload::check() const {
-    require_not_negative("batch", batch);
-    require_not_negative("q_heads", q_heads);
-    require_not_negative("kv_heads", kv_heads);
-    require_not_negative("q_len", q_len);
-    require_not_negative("k_len", k_len);
-    require_not_negative("head_dim", head_dim);
-    require_not_negative("value_dim", value_dim);
+    // The library has no calls of fp8: their options are checked as those of other types that compute in fp32.
+    const dtype called = type == dtype::fp8 ? dtype::fp16 : type;
+    // Bands that lie beside the diagonal are studied here, no call can ask for them: a negative side is checked as 0.
+    pantile::mask sides = mask;
+    sides.left = std::max<index_t>(sides.left, 0);
+    sides.right = std::max<index_t>(sides.right, 0);
+    const options o{.mask = sides, .softcap = softcap, .slopes = slopes, .sinks = sinks, .key_lengths = key_lengths};
+    (void)core::check_inputs(described("q", called, batch, q_heads, q_len, head_dim),
+                             described("k", called, batch, kv_heads, k_len, head_dim),
+                             described("v", called, batch, kv_heads, k_len, value_dim), core::describe(o));
     if (devices < 1) reject("devices is " + std::to_string(devices) + ": it must be at least 1");
-    if (q_heads > 0 && (kv_heads == 0 || q_heads % kv_heads != 0)) {
-        reject("q_heads is " + std::to_string(q_heads) + ", kv_heads is " + std::to_string(kv_heads) +
-               ": the first must be a multiple of the second");
-    }
-    if (!key_lengths.empty() && static_cast<index_t>(key_lengths.size()) != batch) {
-        reject("key_lengths has " + std::to_string(key_lengths.size()) + " entries, batch is " + std::to_string(batch) +
-               ": there must be one a batch");
-    }
-    for (const index_t keys : key_lengths) {
-        if (keys < 0 || keys > k_len) {
-            reject("key_lengths holds " + std::to_string(keys) + ": it must be 0 to k_len, " + std::to_string(k_len));
-        }
-    }
     if (blocks.empty()) return;
     if (block_rows <= 0 || block_cols <= 0) {
         reject("blocks of " + std::to_string(block_rows) + "x" + std::to_string(block_cols) +
@@ -107,6 +124,8 @@ std::array<index_t, 3> shape_of(tensor t, const workload& w, index_t key_splits)
         return {q_places, w.q_len, w.k_len};
     case tensor::partial_out:
         return {key_splits * q_places, w.q_len, w.value_dim};
+    case tensor::partial_max:
+    case tensor::partial_sum:
     case tensor::partial_lse:
         return {key_splits * q_places, w.q_len, 1};
     case tensor::dk:
@@ -142,6 +161,7 @@ void for_each_head(const workload& w, const tile_plan& plan, const std::function
             task.plan = core::schedule(p, s, tiles, 0, w.tile_map());
             task.row_scale = whole_positions ? group : 1;
             task.group = group;
+            task.first_head = w.packed_heads ? h * group : h;
             body(task);
         }
     }

@@ -1,5 +1,8 @@
 #include "call_options.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 #include <pantile/error.hpp>
 
 namespace pantile::inline v0::simulator::tool {
@@ -17,6 +20,9 @@ void call_options::add_sizes(CLI::App& verb) {
     verb.add_option("--mask", mask, "full, causal, causal-top-left, window:LEFT:RIGHT; may end in @OFFSET")
         ->capture_default_str();
     verb.add_option("--blocks", blocks, blocks_help);
+    verb.add_option("--softcap", softcap, "soft cap of the logits; like the next two it changes no count  [none]");
+    verb.add_flag("--alibi", alibi, "ALiBi with its published slopes, 2^(-8·h/H) for head h of H");
+    verb.add_option("--sinks", sinks, "every head has a sink of this logit  [none]");
     verb.add_option("--devices", devices, "devices that share the work over their links (ring, split-keys)")
         ->capture_default_str();
     verb.add_option("--dtype", type, "fp64, fp32, fp16, bf16, fp8")->capture_default_str();
@@ -58,6 +64,11 @@ workload call_options::what() const {
     w.mask = parse_mask(mask);
     w.type = parse_dtype(type);
     w.devices = devices;
+    w.softcap = softcap;
+    const auto each_head = static_cast<std::size_t>(std::max<index_t>(w.q_heads, 0));
+    for (std::size_t h = 1; alibi && h <= each_head; ++h)
+        w.slopes.push_back(std::exp2(-8.0 * static_cast<double>(h) / static_cast<double>(each_head)));
+    if (sinks) w.sinks.assign(each_head, *sinks);
     w.check(); // before a mask is drawn over these sizes
     if (!blocks.empty()) set_blocks(w, blocks);
     w.check();

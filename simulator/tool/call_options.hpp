@@ -2,6 +2,7 @@
 /// The options that describe a call: sizes, mask, tiles, near memory. Shared by the verbs.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -29,6 +30,9 @@ struct call_options {
     std::string mask = "full";
     std::string type = "bf16";
     std::string blocks;
+    double softcap = 0;
+    bool alibi = false;
+    std::optional<double> sinks;
     index_t devices = 1;
     std::string tiles;
     index_t splits = 1;

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -51,6 +52,13 @@ std::string verb_objection(const CLI::App& app, int argc, char** argv) {
     return "there is no '" + word + "'; there are " + verbs + " (pantile-sim --help)";
 }
 
+/// The library's checks begin with its name, the tool's lines with its own.
+std::string without_name(std::string text) {
+    constexpr std::string_view name = "pantile: ";
+    if (text.rfind(name, 0) == 0) text.erase(0, name.size());
+    return text;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -89,7 +97,7 @@ int main(int argc, char** argv) {
         std::cerr << "pantile-sim: does not fit: " << e.what() << '\n';
         return tool::too_big;
     } catch (const std::exception& e) {
-        std::cerr << "pantile-sim: " << e.what() << '\n';
+        std::cerr << "pantile-sim: " << without_name(e.what()) << '\n';
         return tool::usage;
     }
 }

@@ -13,6 +13,9 @@ options options_of(const attention_case& c, const call_style& s) {
     options o;
     o.mask = mask_of(c);
     o.scale = c.scale;
+    o.softcap = c.softcap;
+    o.slopes = c.slopes;
+    o.sinks = c.sinks;
     o.key_lengths = c.key_lengths;
     o.isa = s.set;
     o.threads = s.threads;
@@ -56,10 +59,40 @@ class work_memory {
     std::size_t bytes_ = 0;
 };
 
-template <class In, class Out>
+/// A case's numbers of heads in the type of T, and options that refer to them.
+template <class T>
+struct heads_of {
+    std::vector<T> slopes, sinks;
+    explicit heads_of(const attention_case& c)
+        : slopes(c.slopes.begin(), c.slopes.end()), sinks(c.sinks.begin(), c.sinks.end()) {}
+    void hand_to(options& o) const { o.slopes = slopes, o.sinks = sinks; }
+};
+
+/// A gradient of numbers that the heads have, between marked ones.
+template <class T>
+class head_result {
+  public:
+    explicit head_result(index_t heads) : numbers_(static_cast<std::size_t>(heads) + 2, mark) {}
+    [[nodiscard]] head_gradients view() { return std::span(numbers_).subspan(1, numbers_.size() - 2); }
+    [[nodiscard]] tensor<double> take(const char* what) const {
+        if (numbers_.front() != mark || numbers_.back() != mark)
+            throw std::logic_error(std::string("memory around ") + what + " was written");
+        tensor<double> t({1, static_cast<index_t>(numbers_.size()) - 2, 1, 1});
+        std::copy(numbers_.begin() + 1, numbers_.end() - 1, t.data.begin());
+        return t;
+    }
+
+  private:
+    static constexpr T mark = T(-12345.0);
+    std::vector<T> numbers_;
+};
+
+template <class In, class Out, class Head>
 call_results run(const attention_case& c, const attention_inputs& in, const call_style& s, bool backward) {
     using stat = std::conditional_t<std::is_same_v<In, double>, double, float>;
     options o = options_of(c, s);
+    const heads_of<Head> heads(c);
+    heads.hand_to(o);
     const stored<In> q(in.q, s.q);
     const stored<In> k(in.k, s.k);
     const stored<In> v(in.v, s.v);
@@ -95,14 +128,27 @@ call_results run(const attention_case& c, const attention_inputs& in, const call
         o.workspace = {};
         work_memory own(s, explain_backward(q.view(), k.view(), v.view(), o).workspace_bytes);
         own.hand_to(o);
-        attention_backward(q.view(), k.view(), v.view(), forward_out.view(), lse.rows(), dout.view(), dq.view(),
-                           dk.view(), dv.view(), o);
+        // In the precision computed in, or in fp64.
+        using head_number = std::conditional_t<std::is_same_v<Head, double>, double, stat>;
+        head_result<head_number> dslopes(c.q_heads), dsinks(c.q_heads);
+        gradients to{.dq = dq.view(), .dk = dk.view(), .dv = dv.view()};
+        const bool slopes_of_heads = !c.slopes.empty() && !c.slopes_of_batches();
+        if (slopes_of_heads) to.dslopes = dslopes.view();
+        if (!c.sinks.empty()) to.dsinks = dsinks.view();
+        attention_backward(q.view(), k.view(), v.view(), forward_out.view(), lse.rows(), {.dout = dout.view()}, to, o);
+        if (slopes_of_heads) r.dslopes = dslopes.take("dslopes");
+        if (!c.sinks.empty()) r.dsinks = dsinks.take("dsinks");
         r.dq = take(dq, "dq");
         r.dk = take(dk, "dk");
         r.dv = take(dv, "dv");
         own.check();
     }
     return r;
+}
+
+template <class In, class Out>
+call_results run_heads(const attention_case& c, const attention_inputs& in, const call_style& s, bool backward) {
+    return s.narrow_heads ? run<In, Out, float>(c, in, s, backward) : run<In, Out, double>(c, in, s, backward);
 }
 
 template <class In>
@@ -123,13 +169,15 @@ partial_results run_partial(const attention_case& c, const attention_inputs& in,
 call_results call_attention(const attention_case& c, const attention_inputs& in, const call_style& s, bool backward) {
     switch (s.type) {
     case dtype::fp64:
-        return run<double, double>(c, in, s, backward);
+        return run_heads<double, double>(c, in, s, backward);
     case dtype::fp32:
-        return run<float, float>(c, in, s, backward);
+        return run_heads<float, float>(c, in, s, backward);
     case dtype::fp16:
-        return s.wide_out ? run<float16, float>(c, in, s, backward) : run<float16, float16>(c, in, s, backward);
+        return s.wide_out ? run_heads<float16, float>(c, in, s, backward)
+                          : run_heads<float16, float16>(c, in, s, backward);
     case dtype::bf16:
-        return s.wide_out ? run<bfloat16, float>(c, in, s, backward) : run<bfloat16, bfloat16>(c, in, s, backward);
+        return s.wide_out ? run_heads<bfloat16, float>(c, in, s, backward)
+                          : run_heads<bfloat16, bfloat16>(c, in, s, backward);
     case dtype::fp8:
         break;
     }
@@ -205,6 +253,7 @@ rc::Gen<call_style> any_style() {
         }
         s.set = *rc::gen::elementOf(available_isas());
         s.threads = *rc::gen::element(0, 1, 2, 3, 5);
+        s.narrow_heads = chance(50);
         if (chance(60)) {
             s.plan = tile_plan{chance(20) ? 0 : pick(1, 80), chance(20) ? 0 : pick(1, 80), chance(40) ? 0 : pick(1, 6)};
         }
@@ -218,6 +267,7 @@ void showValue(const call_style& s, std::ostream& os) { // NOLINT
        << " v=" << name(s.v) << " dout=" << name(s.dout) << " out=" << name(s.out) << " lse=" << name(s.lse)
        << " dk=" << name(s.dk) << " isa=" << name(s.set) << " threads=" << s.threads;
     if (s.plan) os << " plan=" << s.plan->row_tile << 'x' << s.plan->key_tile << '/' << s.plan->key_splits;
+    if (s.narrow_heads) os << " heads in f32";
     if (s.workspace >= 0) os << " workspace+" << s.workspace;
     os << '}';
 }

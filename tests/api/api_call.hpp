@@ -26,6 +26,7 @@ struct call_style {
     layout dk = layout::bhsd; ///< of dk and dv
     isa set = isa::automatic;
     int threads = 0;
+    bool narrow_heads = false; ///< slopes and sinks in fp32, else in fp64
     std::optional<tile_plan> plan;
     /// The caller's work memory: what explain asks for and no byte more, so far from an aligned address. -1: the library's.
     int workspace = -1;
@@ -37,9 +38,11 @@ struct call_results {
     attention_inputs inputs; ///< what the tensors really hold: broadcast layouts repeat values
     tensor<double> out, lse;
     tensor<double> dq, dk, dv;              ///< empty without backward
+    tensor<double> dslopes, dsinks;         ///< (1, H, 1, 1), where the case has slopes, one a head, or sinks
     p_rounding rounding = p_rounding::none; ///< how the forward kernel rounds P
 };
 
+/// Refers to the numbers of `c`: slopes and sinks in fp64.
 [[nodiscard]] options options_of(const attention_case& c, const call_style& s);
 
 /// attention, and attention_backward if asked. Throws std::logic_error if memory around an output was written.

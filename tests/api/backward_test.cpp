@@ -17,16 +17,23 @@ void holds(const attention_case& c, const attention_inputs& in, const call_style
     RC_ASSERT(dq.ok);
     RC_ASSERT(dk.ok);
     RC_ASSERT(dv.ok);
+    for (const auto& [actual, allowed, what] :
+         {std::tuple(&r.dslopes, &bounds.dslopes, "dslopes"), {&r.dsinks, &bounds.dsinks, "dsinks"}}) {
+        if (actual->empty()) continue;
+        const verdict v = within(*actual, *allowed, what);
+        RC_LOG() << v.text << '\n';
+        RC_ASSERT(v.ok);
+    }
 }
 
 RC_GTEST_PROP(backward, is_the_answer_within_the_error_rule, (std::uint64_t seed)) {
-    const attention_case c = *any_case();
+    const attention_case c = *any_served_case();
     const call_style s = *any_style();
     holds(c, make_inputs(c, s.type, *any_data_kind(), seed), s);
 }
 
 RC_GTEST_PROP(backward, is_the_answer_on_larger_problems, (std::uint64_t seed)) {
-    const attention_case c = *any_case({.batch = 1, .kv_heads = 2, .group = 2, .length = 400, .dim = 140});
+    const attention_case c = *any_served_case({.batch = 1, .kv_heads = 2, .group = 2, .length = 400, .dim = 140});
     call_style s;
     s.type = *rc::gen::element(dtype::fp32, dtype::fp32, dtype::fp16, dtype::bf16, dtype::fp64);
     s.set = *rc::gen::elementOf(available_isas());
@@ -63,7 +70,7 @@ void accumulates(const attention_case& c, const attention_inputs& in, const call
 
 /// accumulate adds to what was there: in every layout, type and plan, with keys in one chunk or several.
 RC_GTEST_PROP(backward, accumulates_when_asked, (std::uint64_t seed)) {
-    const attention_case c = *any_case({.batch = 2, .kv_heads = 2, .group = 2, .length = 40, .dim = 20});
+    const attention_case c = *any_served_case({.batch = 2, .kv_heads = 2, .group = 2, .length = 40, .dim = 20});
     call_style s = *any_style();
     s.q = s.k = s.v = s.dout = layout::bhsd; // no broadcast: the numbers are the same in every layout
     const attention_inputs in = make_inputs(c, s.type, data_kind::normal, seed);
@@ -92,6 +99,9 @@ TEST(backward, agrees_with_finite_differences_of_the_forward_call) {
     c.value_dim = 3;
     c.scale = 0.4;
     c.right = 1;
+    c.softcap = 2.0;
+    c.slopes = {0.25, -0.125};
+    c.sinks = {0.5, -1.0};
     attention_inputs in = make_inputs(c, dtype::fp64, data_kind::normal, 11);
     call_style s;
     s.type = dtype::fp64;
@@ -102,20 +112,23 @@ TEST(backward, agrees_with_finite_differences_of_the_forward_call) {
         for (std::size_t n = 0; n < out.data.size(); ++n) sum += out.data[n] * in.dout.data[n];
         return sum;
     };
-    const auto check = [&](tensor<double>& x, const tensor<double>& gradient) {
-        for (std::size_t n = 0; n < x.data.size(); n += 4) {
-            const double kept = x.data[n];
-            x.data[n] = kept + 1e-5;
+    const auto check = [&](std::vector<double>& x, const tensor<double>& gradient, std::size_t step) {
+        ASSERT_EQ(x.size(), gradient.data.size());
+        for (std::size_t n = 0; n < x.size(); n += step) {
+            const double kept = x[n];
+            x[n] = kept + 1e-5;
             const double up = loss();
-            x.data[n] = kept - 1e-5;
+            x[n] = kept - 1e-5;
             const double down = loss();
-            x.data[n] = kept;
+            x[n] = kept;
             EXPECT_NEAR((up - down) / 2e-5, gradient.data[n], 1e-8);
         }
     };
-    check(in.q, r.dq);
-    check(in.k, r.dk);
-    check(in.v, r.dv);
+    check(in.q.data, r.dq, 4);
+    check(in.k.data, r.dk, 4);
+    check(in.v.data, r.dv, 4);
+    check(c.slopes, r.dslopes, 1);
+    check(c.sinks, r.dsinks, 1);
 }
 
 } // namespace

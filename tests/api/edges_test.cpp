@@ -268,6 +268,59 @@ TEST(edges, parts_keep_overflow_apart_from_hidden) {
     EXPECT_EQ(lse[1], -std::numeric_limits<float>::infinity());
 }
 
+/// A soft cap makes logits of its own size of any score, also of one that has no number in the type.
+TEST(edges, a_cap_bends_scores_of_any_size) {
+    for_each_style([](const call_style& s) {
+        for (attention_case c : shapes()) {
+            for (const double cap : {1e-30, 1e-3, 30.0, 1e10, 1e30}) {
+                c.softcap = cap;
+                c.scale = 0.25;
+                expect_formula(c, make_inputs(c, s.type, data_kind::normal, 6), s);
+                if (s.type == dtype::fp16 || cap > 1e3) continue;
+                const double size = s.type == dtype::fp64 ? 1e200 : 1e30;
+                c.scale = 1.0;
+                for (const double sign : {1.0, -1.0}) {
+                    expect_formula(c, constant_inputs(c, s.type, size, sign * size), s);
+                }
+            }
+        }
+    });
+}
+
+/// A steep slope leaves to each row the key at its own place, whatever is beside it.
+TEST(edges, slopes_of_any_size) {
+    for_each_style([](const call_style& s) {
+        for (attention_case c : shapes()) {
+            for (const double slope : {1e3, 1e10, 1e30}) {
+                for (const bool causal : {false, true}) {
+                    c.slopes = {slope};
+                    c.right.reset();
+                    if (causal) c.right = 0;
+                    expect_formula(c, make_inputs(c, s.type, data_kind::normal, 6), s);
+                }
+            }
+        }
+    });
+}
+
+/// A sink beyond all logits leaves nothing to the keys, one below them takes nothing.
+TEST(edges, sinks_of_any_size) {
+    for_each_style([](const call_style& s) {
+        for (attention_case c : shapes()) {
+            for (const double sink : {1e3, 1e10, 1e30, -1e3, -1e30, -infinity}) {
+                c.sinks = {sink};
+                c.right = 0;
+                c.align = anchor::explicit_offset;
+                c.offset = -1; // row 0 sees no key: its sink alone
+                expect_formula(c, make_inputs(c, s.type, data_kind::normal, 6), s);
+                call_style split = s;
+                split.plan = tile_plan{0, 16, 3};
+                expect_formula(c, make_inputs(c, s.type, data_kind::normal, 6), split);
+            }
+        }
+    });
+}
+
 /// Without dims every logit is 0: out is the mean of V, whatever the work memory held before.
 TEST(edges, no_head_dims_average_the_values) {
     constexpr index_t keys = 4;

@@ -16,14 +16,14 @@ void holds(const attention_case& c, const attention_inputs& in, const call_style
 }
 
 RC_GTEST_PROP(forward, is_the_answer_within_the_error_rule, (std::uint64_t seed)) {
-    const attention_case c = *any_case();
+    const attention_case c = *any_served_case();
     const call_style s = *any_style();
     holds(c, make_inputs(c, s.type, *any_data_kind(), seed), s);
 }
 
 /// Larger than the chosen tiles: many key tiles, ragged ends, dims beyond the registers.
 RC_GTEST_PROP(forward, is_the_answer_on_larger_problems, (std::uint64_t seed)) {
-    attention_case c = *any_case({.batch = 2, .kv_heads = 1, .group = 2, .length = 700, .dim = 200});
+    attention_case c = *any_served_case({.batch = 2, .kv_heads = 1, .group = 2, .length = 700, .dim = 200});
     call_style s;
     s.type = *rc::gen::element(dtype::fp32, dtype::fp32, dtype::fp16, dtype::bf16, dtype::fp64);
     s.set = *rc::gen::elementOf(available_isas());
@@ -33,7 +33,7 @@ RC_GTEST_PROP(forward, is_the_answer_on_larger_problems, (std::uint64_t seed)) {
 /// Few rows, many keys.
 RC_GTEST_PROP(forward, is_the_answer_when_rows_are_few, (std::uint64_t seed)) {
     using detail::pick;
-    attention_case c = *any_case({.batch = 2, .kv_heads = 2, .group = 8, .length = 4, .dim = 130});
+    attention_case c = *any_served_case({.batch = 2, .kv_heads = 2, .group = 8, .length = 4, .dim = 130});
     c.k_len = pick(1, 3000);
     if (!c.key_lengths.empty()) {
         for (index_t& n : c.key_lengths) n = pick(0, c.k_len);

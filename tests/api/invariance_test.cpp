@@ -23,10 +23,12 @@ void expect_same_bits(const call_results& a, const call_results& b) {
     RC_ASSERT(bits(a.dq) == bits(b.dq));
     RC_ASSERT(bits(a.dk) == bits(b.dk));
     RC_ASSERT(bits(a.dv) == bits(b.dv));
+    RC_ASSERT(bits(a.dslopes) == bits(b.dslopes));
+    RC_ASSERT(bits(a.dsinks) == bits(b.dsinks));
 }
 
 RC_GTEST_PROP(invariance, any_number_of_threads_gives_the_same_bits, (std::uint64_t seed)) {
-    const attention_case c = *any_case({.length = 150, .dim = 70});
+    const attention_case c = *any_served_case({.length = 150, .dim = 70});
     call_style s = *any_style();
     const attention_inputs in = make_inputs(c, s.type, *any_data_kind(), seed);
     s.threads = 1;
@@ -39,7 +41,7 @@ RC_GTEST_PROP(invariance, any_number_of_threads_gives_the_same_bits, (std::uint6
 
 /// Few rows and many keys: splits are chosen by shape alone.
 RC_GTEST_PROP(invariance, any_number_of_threads_gives_the_same_bits_in_decode, (std::uint64_t seed)) {
-    attention_case c = *any_case({.batch = 2, .kv_heads = 2, .group = 4, .length = 3, .dim = 70});
+    attention_case c = *any_served_case({.batch = 2, .kv_heads = 2, .group = 4, .length = 3, .dim = 70});
     c.k_len = detail::pick(1, 5000);
     c.key_lengths.clear();
     call_style s;
@@ -62,7 +64,7 @@ RC_GTEST_PROP(invariance, any_number_of_threads_gives_the_same_bits_in_decode, (
 
 /// The row tile of a forward call changes no order of additions.
 RC_GTEST_PROP(invariance, any_row_tile_gives_the_same_bits, (std::uint64_t seed)) {
-    const attention_case c = *any_case({.length = 150, .dim = 40});
+    const attention_case c = *any_served_case({.length = 150, .dim = 40});
     call_style s = *any_style();
     const attention_inputs in = make_inputs(c, s.type, *any_data_kind(), seed);
     const index_t key_tile = detail::pick(1, 100);
@@ -74,7 +76,7 @@ RC_GTEST_PROP(invariance, any_row_tile_gives_the_same_bits, (std::uint64_t seed)
 
 /// The layout of the tensors changes nothing either.
 RC_GTEST_PROP(invariance, any_layout_gives_the_same_bits, (std::uint64_t seed)) {
-    const attention_case c = *any_case({.length = 60, .dim = 40});
+    const attention_case c = *any_served_case({.length = 60, .dim = 40});
     call_style s = *any_style();
     const attention_inputs in = make_inputs(c, s.type, data_kind::normal, seed);
     const auto dense = [](call_style x) {
@@ -95,10 +97,11 @@ tensor<double> reordered(const tensor<double>& t, const std::vector<index_t>& or
 }
 
 RC_GTEST_PROP(invariance, the_order_of_keys_does_not_matter, (std::uint64_t seed)) {
-    attention_case c = *any_case({.batch = 2, .kv_heads = 2, .group = 2, .length = 120, .dim = 24});
+    attention_case c = *any_served_case({.batch = 2, .kv_heads = 2, .group = 2, .length = 120, .dim = 24});
     c.left.reset(); // every row sees every key
     c.right.reset();
     c.key_lengths.clear();
+    c.slopes.clear(); // ALiBi is about places
     const call_style s = *any_style();
     const attention_inputs in = make_inputs(c, s.type, *any_data_kind(), seed);
 
@@ -120,7 +123,7 @@ RC_GTEST_PROP(invariance, the_order_of_keys_does_not_matter, (std::uint64_t seed
         if (!x->computed.empty()) x->computed = reordered(x->computed, order);
     }
     const std::pair<const tensor<double>*, const row_bounds*> checks[] = {
-        {&r.out, &f.out}, {&r.lse, &f.lse}, {&r.dq, &g.dq}, {&r.dk, &g.dk}, {&r.dv, &g.dv}};
+        {&r.out, &f.out}, {&r.lse, &f.lse}, {&r.dq, &g.dq}, {&r.dk, &g.dk}, {&r.dv, &g.dv}, {&r.dsinks, &g.dsinks}};
     for (const auto& [actual, bounds] : checks) {
         const verdict v = within(*actual, *bounds, "element ");
         RC_LOG() << v.text << '\n';
@@ -140,6 +143,13 @@ TEST(invariance, repeated_calls_give_the_same_bits) {
         const auto in = make_inputs(c, type, data_kind::normal, 9);
         call_style s;
         s.type = type;
+        c.slopes.clear(), c.sinks.clear();
+        c.softcap = 0.0;
+        if (type == dtype::fp32 || type == dtype::bf16) { // two of the types with all that changes a logit
+            c.softcap = 3.0;
+            c.slopes = {0.5, 0.25, 0.125, 0.0625};
+            c.sinks = {0.5, 0.0, -1.0, 2.0};
+        }
         const call_results first = call_attention(c, in, s, true);
         for (int n = 0; n < 250; ++n) {
             const call_results again = call_attention(c, in, s, true);
@@ -148,6 +158,8 @@ TEST(invariance, repeated_calls_give_the_same_bits) {
             ASSERT_EQ(bits(again.dq), bits(first.dq));
             ASSERT_EQ(bits(again.dk), bits(first.dk));
             ASSERT_EQ(bits(again.dv), bits(first.dv));
+            ASSERT_EQ(bits(again.dslopes), bits(first.dslopes));
+            ASSERT_EQ(bits(again.dsinks), bits(first.dsinks));
         }
     }
 }

@@ -71,6 +71,27 @@ TYPED_TEST(lengths, of_32_bits_give_the_bits_of_those_of_64) {
     }
 }
 
+/// Slopes and sinks of 32 bits and of 64, in whatever the caller keeps them; slopes of batches that are alike.
+TYPED_TEST(lengths, numbers_of_heads_of_32_bits_give_the_bits_of_those_of_64) {
+    const std::vector<double> slopes{0.5, 0.25, 0.125, -0.0625}, sinks{0.5, -1.0, 2.0, 0.0};
+    const std::vector<float> narrow_slopes(slopes.begin(), slopes.end());
+    const std::array<float, 4> narrow_sinks{0.5F, -1.0F, 2.0F, 0.0F};
+    std::vector<double> of_batches;
+    for (index_t b = 0; b < batch; ++b) of_batches.insert(of_batches.end(), slopes.begin(), slopes.end());
+    for (const index_t q_len : {1, 70}) {
+        const auto with = [&](const head_numbers& some_slopes, const head_numbers& some_sinks) {
+            return TestFixture::results(
+                q_len, {.mask = window(200, 0), .slopes = some_slopes, .sinks = some_sinks, .threads = 2});
+        };
+        const std::vector<std::byte> expected = with(slopes, sinks);
+        EXPECT_NE(expected, with({}, sinks)) << "slopes change nothing";
+        EXPECT_NE(expected, with(slopes, {})) << "sinks change nothing";
+        EXPECT_EQ(expected, with(narrow_slopes, sinks));
+        EXPECT_EQ(expected, with(slopes, narrow_sinks));
+        EXPECT_EQ(expected, with(of_batches, std::span<const double>(sinks)));
+    }
+}
+
 TYPED_TEST(lengths, key_splits_mean_the_same_by_name_and_by_plan) {
     for (const index_t q_len : {1, 70}) {
         const auto with = [&](index_t by_name, index_t by_plan) {

@@ -189,6 +189,50 @@ TEST_F(misuse, options_out_of_range) {
     EXPECT_EQ(backward_refusal(), "pantile: options.key_lengths[0] is -1: it must be between 0 and k.length, 6");
 }
 
+/// Soft caps, slopes and sinks, in each function that takes options.
+TEST_F(misuse, features_out_of_range) {
+    const auto everywhere = [this](const std::string& text) {
+        EXPECT_EQ(forward_refusal(), text);
+        EXPECT_EQ(backward_refusal(), text);
+        EXPECT_EQ(refusal([this] { attention(q, k, v, out, o); }), text);
+        EXPECT_EQ(refusal([this] { attention_partial(q, k, v, part, o); }), text);
+        EXPECT_EQ(refusal([this] { (void)explain(q, k, v, o); }), text);
+        EXPECT_EQ(refusal([this] { (void)explain_backward(q, k, v, o); }), text);
+        o = {};
+    };
+    o.softcap = -30;
+    everywhere("pantile: options.softcap is -30: it must be at least 0 (0: off), and softcap · log2(e) finite in fp32");
+    const std::vector<float> three{1, 2, 3};
+    o.slopes = three;
+    everywhere(
+        "pantile: options.slopes has 3 entries, q.heads is 4: there must be one a query head, or one a batch and "
+        "query head");
+    o.sinks = three;
+    everywhere("pantile: options.sinks has 3 entries, q.heads is 4: there must be one a query head");
+    const std::vector<double> bad{1, 2, 3, std::nan("")};
+    o.slopes = bad;
+    everywhere("pantile: options.slopes[3] is nan: it must be finite, also times log2(e) in fp32");
+    o.sinks = bad;
+    everywhere("pantile: options.sinks[3] is nan: it must be finite, also times log2(e) in fp32, or minus infinity (no "
+               "sink)");
+    o.sinks = &bad[0];
+    everywhere(
+        "pantile: options.sinks is device memory, q is host memory: they must lie together (a bare pointer means "
+        "device memory: give a range, or a pointer and a count)");
+    o.slopes = on_device(std::span(bad));
+    everywhere(
+        "pantile: options.slopes is device memory, q is host memory: they must lie together (a bare pointer means "
+        "device memory: give a range, or a pointer and a count)");
+    // Right ones: per head, and per batch and head; minus infinity is no sink.
+    const std::vector<double> eight{1, 2, 3, 4, 5, 6, 7, 8}, none(4, -HUGE_VAL);
+    o.softcap = 30;
+    o.slopes = eight;
+    o.sinks = none;
+    EXPECT_NO_THROW(forward());
+    EXPECT_NO_THROW(backward());
+    EXPECT_NO_THROW(attention_partial(q, k, v, part, o));
+}
+
 /// The limit is that of the precision computed in; what lies within is a number in every type.
 TEST_F(misuse, scales_that_the_type_does_not_hold) {
     const float zero[4] = {};
@@ -266,6 +310,15 @@ TEST_F(misuse, memory_that_is_shared) {
     EXPECT_EQ(forward_refusal(), "pantile: lse overlaps options.key_lengths" + own);
     lse.data = at(1200);
     o.key_lengths = {};
+    o.slopes = {at(1239), 8};
+    EXPECT_EQ(forward_refusal(), "pantile: lse overlaps options.slopes" + own);
+    o.slopes = {};
+    o.sinks = {dv.data - 1, 4};
+    EXPECT_EQ(backward_refusal(), "pantile: dv overlaps options.sinks" + own);
+    o.workspace = std::as_writable_bytes(std::span(dv.data - 4, 4));
+    EXPECT_EQ(forward_refusal(),
+              "pantile: options.workspace overlaps options.sinks: work memory must hold nothing else");
+    o.sinks = {};
     o.workspace = std::as_writable_bytes(std::span(at(1239), 4000));
     EXPECT_EQ(forward_refusal(), "pantile: options.workspace overlaps lse: work memory must hold nothing else");
     EXPECT_EQ(backward_refusal(), "pantile: options.workspace overlaps dq: work memory must hold nothing else");

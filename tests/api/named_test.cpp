@@ -1,4 +1,5 @@
 // Results and gradients by name: the bits of the positional call, and what is said where one is missing.
+#include <array>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -111,6 +112,47 @@ TYPED_TEST(named, gradients_have_the_bits_of_the_positional_call) {
     EXPECT_TRUE(same_bits(a.dq, b.dq));
     EXPECT_TRUE(same_bits(a.dk, b.dk));
     EXPECT_TRUE(same_bits(a.dv, b.dv));
+}
+
+/// Gradients of slopes and sinks on request, in either type, and no other bit changes.
+TYPED_TEST(named, gradients_of_heads_change_no_other_bit) {
+    TypeParam a, b;
+    const std::vector<double> slopes(q_heads, 0.25), sinks(q_heads, 0.5);
+    for (TypeParam* p : {&a, &b}) {
+        p->o.slopes = slopes;
+        p->o.sinks = sinks;
+        p->prepare_backward();
+    }
+    a.backward_positional();
+    std::vector<float> dslopes(q_heads);
+    std::vector<double> dsinks(q_heads);
+    b.backward_named({.dout = b.of_q(b.dout, value_dim)}, {.dq = b.of_q(b.dq, dim),
+                                                           .dk = b.of_k(b.dk, dim),
+                                                           .dv = b.of_k(b.dv, value_dim),
+                                                           .dslopes = dslopes,
+                                                           .dsinks = dsinks});
+    EXPECT_TRUE(same_bits(a.dq, b.dq));
+    EXPECT_TRUE(same_bits(a.dk, b.dk));
+    EXPECT_TRUE(same_bits(a.dv, b.dv));
+    EXPECT_FALSE(untouched(dslopes) || untouched(dsinks));
+    // The other way round: each in the other type.
+    std::vector<double> wide(q_heads);
+    std::array<float, q_heads> narrow{};
+    b.backward_named({.dout = b.of_q(b.dout, value_dim)}, {.dq = b.of_q(b.dq, dim),
+                                                           .dk = b.of_k(b.dk, dim),
+                                                           .dv = b.of_k(b.dv, value_dim),
+                                                           .dslopes = wide,
+                                                           .dsinks = narrow});
+    for (std::size_t h = 0; h < static_cast<std::size_t>(q_heads); ++h) {
+        EXPECT_EQ(dslopes[h], static_cast<float>(wide[h]));
+        EXPECT_EQ(narrow[h], static_cast<float>(dsinks[h]));
+    }
+    // One without the other.
+    std::vector<double> alone(q_heads);
+    b.backward_named(
+        {.dout = b.of_q(b.dout, value_dim)},
+        {.dq = b.of_q(b.dq, dim), .dk = b.of_k(b.dk, dim), .dv = b.of_k(b.dv, value_dim), .dsinks = alone});
+    EXPECT_TRUE(same_bits(alone, dsinks));
 }
 
 TYPED_TEST(named, results_without_out) {

@@ -19,7 +19,8 @@ tensor_view<const T> part_of(const stored<T>& t, int n) {
     return part;
 }
 
-attention_case case_of(index_t q_len, bool causal) {
+/// Some with all that changes a logit: the first part carries the sinks.
+attention_case case_of(index_t q_len, bool causal, bool features) {
     attention_case c;
     c.q_heads = 4;
     c.kv_heads = 2;
@@ -29,6 +30,10 @@ attention_case case_of(index_t q_len, bool causal) {
     c.value_dim = 20;
     c.scale = 0.5;
     if (causal) c.right = 0;
+    if (!features) return c;
+    c.softcap = 30.0;
+    c.slopes = {0.25, 0.125, 0.0625, -0.03125};
+    c.sinks = {20.0, -5.0, 2.5, -HUGE_VAL};
     return c;
 }
 
@@ -36,14 +41,15 @@ options options_of_part(const attention_case& c, const options& whole, int n) {
     options o = whole;
     o.mask = o.mask.at_offset(c.offset_of(0) - begins[n]);
     o.plan->key_splits = 1;
+    if (n > 0) o.sinks = {};
     return o;
 }
 
 template <class In, class T>
 void check_splits(dtype type) {
     for (const index_t q_len : {1, 2, 40}) { // decode, and row tiles
-        for (const bool causal : {false, true}) {
-            const attention_case c = case_of(q_len, causal);
+        for (const auto& [causal, features] : {std::pair(false, false), {true, false}, {false, true}, {true, true}}) {
+            const attention_case c = case_of(q_len, causal, features);
             const attention_inputs in = make_inputs(c, type, data_kind::large_logits, 3);
             const stored<In> q(in.q, layout::bshd), k(in.k, layout::bhsd), v(in.v, layout::bhsd);
             for (const bool row_tile : {false, true}) {
@@ -85,8 +91,8 @@ TEST(order, splits_are_merged_from_the_first_to_the_last) {
 
 template <class T>
 void check_chunks(dtype type) {
-    for (const bool causal : {false, true}) {
-        const attention_case c = case_of(70, causal);
+    for (const auto& [causal, features] : {std::pair(false, false), {true, false}, {false, true}, {true, true}}) {
+        const attention_case c = case_of(70, causal, features);
         const attention_inputs in = make_inputs(c, type, data_kind::normal, 5);
         const stored<T> q(in.q, layout::bhsd), k(in.k, layout::bhsd), v(in.v, layout::bhsd), d(in.dout, layout::bhsd);
         options o = options_of(c, {});

@@ -67,7 +67,9 @@ class placed_call {
             if (f == function::backward) {
                 add("dout", role::input, o);
                 add("dq", role::output, q), add("dk", role::output, k), add("dv", role::output, v);
+                add("dslopes", role::output, floats(heads)), add("dsinks", role::output, floats(heads));
             }
+            add("options.slopes", role::input, floats(heads)), add("options.sinks", role::input, floats(heads));
             add("options.key_lengths", role::input, 2 * static_cast<index_t>(sizeof(index_t)));
             pieces_.back().numbers = false;
             add("options.workspace", role::work, workspace_bytes());
@@ -138,7 +140,10 @@ class placed_call {
         if (function_ == function::finish) {
             return finish(part("part.out", "part.max", "part.sum"), out_like("out"), rows("lse"));
         }
+        const auto of_heads = [&](const char* name) { return reinterpret_cast<float*>(at(name)); };
         options o = options_;
+        o.slopes = {of_heads("options.slopes"), heads};
+        o.sinks = {of_heads("options.sinks"), heads};
         o.key_lengths = {reinterpret_cast<const index_t*>(at("options.key_lengths")), 2};
         o.workspace = {at("options.workspace"), static_cast<std::size_t>(find("options.workspace")->bytes)};
         const tensor_view<const float> q = q_like("q"), k = k_like("k"), v = v_like("v");
@@ -150,8 +155,13 @@ class placed_call {
         case function::partial:
             return attention_partial(q, k, v, part("part.out", "part.max", "part.sum"), o);
         default:
-            return attention_backward(q, k, v, out_like("out"), rows("lse"), out_like("dout"), q_like("dq"),
-                                      k_like("dk"), v_like("dv"), o);
+            return attention_backward(q, k, v, out_like("out"), rows("lse"), {.dout = out_like("dout")},
+                                      {.dq = q_like("dq"),
+                                       .dk = k_like("dk"),
+                                       .dv = v_like("dv"),
+                                       .dslopes = {of_heads("dslopes"), heads},
+                                       .dsinks = {of_heads("dsinks"), heads}},
+                                      o);
         }
     }
 
@@ -168,8 +178,10 @@ class placed_call {
         const float x = 0.0F;
         const auto view = [&](index_t h, index_t n, index_t d) { return strided(&x, {2, h, n, d}, {0, 0, 0, 0}); };
         const auto q = view(heads, q_len_, dim), k = view(kv_heads, k_len, dim), v = view(kv_heads, k_len, value_dim);
-        return (function_ == function::backward ? explain_backward(q, k, v, options_) : explain(q, k, v, options_))
-            .workspace_bytes;
+        const float slopes[heads] = {};
+        options o = options_;
+        o.slopes = o.sinks = slopes;
+        return (function_ == function::backward ? explain_backward(q, k, v, o) : explain(q, k, v, o)).workspace_bytes;
     }
 
     function function_;

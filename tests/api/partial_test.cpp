@@ -31,10 +31,16 @@ void splits_give_the_whole(const attention_case& c, const attention_inputs& in, 
     const attention_inputs exact{q.values(), k.values(), v.values(), in.dout};
     std::vector<owned_part<T>> parts;
     index_t begin = 0;
+    bool sunk = false; // one part has carried the sinks
     do {
         const index_t end = c.k_len == 0 ? 0 : begin + pick(1, c.k_len - begin);
         options o = options_of(c, s);
         o.mask = o.mask.at_offset(c.offset_of(0) - begin);
+        if (sunk || (end < c.k_len && detail::chance(60))) {
+            o.sinks = {};
+        } else {
+            sunk = true;
+        }
         parts.emplace_back(c, s.out);
         attention_partial(q.view(), keys_of(k.view(), begin, end), keys_of(v.view(), begin, end), parts.back().view(),
                           o);
@@ -68,7 +74,7 @@ void splits_give_the_whole(const attention_case& c, const attention_inputs& in, 
 }
 
 RC_GTEST_PROP(partial, splits_merged_in_any_grouping_give_the_whole, (std::uint64_t seed)) {
-    attention_case c = *any_case({.batch = 2, .kv_heads = 2, .group = 2, .length = 60, .dim = 24});
+    attention_case c = *any_served_case({.batch = 2, .kv_heads = 2, .group = 2, .length = 60, .dim = 24});
     c.key_lengths.clear();
     const call_style s = *any_style();
     const attention_inputs in = make_inputs(c, s.type, *any_data_kind(), seed);
@@ -104,6 +110,27 @@ TEST(partial, holds_base_2_sums) {
     finish(part, bhsd(&out, 1, 1, 1, 1), bhs(&lse, 1, 1, 1));
     EXPECT_NEAR(lse, std::log(40.0), 1e-14);
     EXPECT_NEAR(out, (64.0 + 3200.0) / 40.0, 1e-12);
+}
+
+/// A part without keys that carries a sink is the sink: a sum of 1 at its exponent, as if it were a key without a value.
+TEST(partial, a_sink_is_a_part_of_its_own) {
+    const std::vector<double> q{1.0}, k{0.0}, v{8.0}, sinks{std::log(2.0) * 3.0};
+    const auto part = [&](index_t keys, bool sunk) {
+        std::vector<double> numbers(3, -7.0);
+        options o;
+        if (sunk) o.sinks = sinks;
+        attention_partial(bhsd(q.data(), 1, 1, 1, 1), bhsd(k.data(), 1, 1, keys, 1), bhsd(v.data(), 1, 1, keys, 1),
+                          {bhsd(&numbers[0], 1, 1, 1, 1), bhs(&numbers[1], 1, 1, 1), bhs(&numbers[2], 1, 1, 1)}, o);
+        return numbers;
+    };
+    const std::vector<double> alone = part(0, true);
+    EXPECT_EQ(alone[0], 0.0);
+    EXPECT_NEAR(alone[2] * std::exp2(alone[1]), 8.0, 1e-14);
+    const std::vector<double> nothing = part(0, false);
+    EXPECT_EQ(nothing, (std::vector<double>{0.0, -HUGE_VAL, 0.0}));
+    const std::vector<double> both = part(1, true);
+    EXPECT_NEAR(both[2] * std::exp2(both[1]), 9.0, 1e-14);
+    EXPECT_NEAR(both[0] * std::exp2(both[1]), 8.0, 1e-14);
 }
 
 TEST(partial, a_part_without_keys_changes_nothing) {

@@ -279,9 +279,119 @@ TEST(refusals, options_out_of_range) {
     }
 }
 
+/// Soft caps, slopes and sinks: in the precision computed in, whatever the type of the tensors and their own.
+TEST(refusals, features_out_of_range) {
+    static const float many[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    for (const page_function f : page_functions) {
+        for_every_type(f, [](auto& call) {
+            if (!call.takes_options()) return;
+            const bool wide = sizeof(*call.q.data) == 8;
+            const std::string computed = wide ? "fp64" : "fp32";
+            const auto refuses = [&](const std::string& text) {
+                EXPECT_EQ(call.refusal(), "pantile: options." + text);
+                call.options = {};
+            };
+            const std::pair<double, const char*> no_caps[] = {{-0.5, "-0.5"},
+                                                              {std::nan(""), "nan"},
+                                                              {HUGE_VAL, "inf"},
+                                                              {wide ? 1.3e308 : 2.5e38, wide ? "1.3e+308" : "2.5e+38"}};
+            for (const auto& [cap, text] : no_caps) {
+                call.options.softcap = cap;
+                refuses(std::string("softcap is ") + text +
+                        ": it must be at least 0 (0: off), and softcap · log2(e) finite in " + computed);
+            }
+            for (const bool of_slopes : {true, false}) {
+                const std::string name = of_slopes ? "slopes" : "sinks";
+                const auto set = [&](const head_numbers& n) {
+                    (of_slopes ? call.options.slopes : call.options.sinks) = n;
+                };
+                for (const std::size_t count : {1, 3, 5, 7, 11, 12, 13}) {
+                    if (of_slopes && count == 12) continue; // one a batch and query head
+                    set({many, count});
+                    refuses(name + " has " + std::to_string(count) +
+                            " entries, q.heads is 4: there must be one a query head" +
+                            (of_slopes ? ", or one a batch and query head" : ""));
+                }
+                set({static_cast<const double*>(nullptr), 4});
+                refuses(name + " has 4 entries, but its data is null");
+                set(&many[0]);
+                refuses(name +
+                        " is device memory, q is host memory: they must lie together (a bare pointer means device "
+                        "memory: give a range, or a pointer and a count)");
+                const std::pair<double, const char*> no_numbers[] = {
+                    {std::nan(""), "nan"},
+                    {HUGE_VAL, "inf"},
+                    {wide ? -1.3e308 : -2.5e38, wide ? "-1.3e+308" : "-2.5e+38"}};
+                for (const auto& [x, text] : no_numbers) {
+                    const double numbers[] = {1, 0, x, -1};
+                    set(numbers);
+                    refuses(name + "[2] is " + text + ": it must be finite, also times log2(e) in " + computed +
+                            (of_slopes ? "" : ", or minus infinity (no sink)"));
+                }
+            }
+        });
+    }
+}
+
+/// Gradients of slopes and sinks that a backward call cannot give, or has no room for.
+TEST(refusals, gradients_of_heads) {
+    const float numbers[12] = {};
+    std::vector<double> room(12, 7.0);
+    for_every_type(page_function::backward, [&](auto& call) {
+        const auto text = [&](const gradients& of_heads) {
+            gradients to = of_heads;
+            to.dq = call.dq, to.dk = call.dk, to.dv = call.dv;
+            try {
+                attention_backward(call.q, call.k, call.v, call.given_out, call.lse, {.dout = call.dout}, to,
+                                   call.options);
+            } catch (const invalid_argument& e) {
+                return std::string(e.what());
+            }
+            return std::string();
+        };
+        const auto first = [&](std::size_t n, memory where = memory::host) {
+            return head_gradients(room.data(), n, where);
+        };
+        EXPECT_EQ(text({.dslopes = first(4)}), "pantile: dslopes is wanted, but options.slopes is not given");
+        EXPECT_EQ(text({.dsinks = first(4)}), "pantile: dsinks is wanted, but options.sinks is not given");
+        call.options.slopes = numbers;
+        EXPECT_EQ(text({.dslopes = first(12)}),
+                  "pantile: dslopes is wanted, but options.slopes has one number a batch and "
+                  "query head: gradients are summed over batches");
+        call.options.slopes = call.options.sinks = std::span(numbers).first(4);
+        for (const std::size_t n : {0, 2, 3, 5, 12}) {
+            const std::string fit =
+                " has " + std::to_string(n) + " entries, q.heads is 4: there must be one a query head";
+            EXPECT_EQ(text({.dslopes = first(n)}), "pantile: dslopes" + fit);
+            EXPECT_EQ(text({.dsinks = first(n)}), "pantile: dsinks" + fit);
+        }
+        EXPECT_EQ(
+            text({.dsinks = first(4, memory::device)}),
+            "pantile: dsinks is device memory, q is host memory: they must lie together (a bare pointer means device "
+            "memory: give a range, or a pointer and a count)");
+        EXPECT_EQ(text({.dslopes = {static_cast<float*>(nullptr), 4}}),
+                  "pantile: dslopes.data is null, but it has entries");
+        head_gradients half = first(4); // what only a binding can make
+        half.type = dtype::bf16;
+        EXPECT_EQ(text({.dslopes = half}), "pantile: dslopes is bf16: it must be fp32 or fp64");
+        const std::string own = ": an output needs memory of its own";
+        EXPECT_EQ(text({.dslopes = first(4), .dsinks = {room.data() + 3, 4}}),
+                  "pantile: dsinks overlaps dslopes" + own);
+        EXPECT_EQ(text({.dsinks = {reinterpret_cast<float*>(call.dv.data), 4}}), "pantile: dsinks overlaps dv" + own);
+        call.options.sinks = std::span(room).first(4);
+        EXPECT_EQ(text({.dslopes = {room.data() + 3, 4}}), "pantile: dslopes overlaps options.sinks" + own);
+        EXPECT_EQ(room, std::vector<double>(12, 7.0));
+        EXPECT_EQ(text({.dslopes = {room.data() + 4, 4}, .dsinks = {room.data() + 8, 4}}), "");
+        EXPECT_EQ(std::vector<double>(room.begin(), room.begin() + 4), std::vector<double>(4, 7.0));
+        room.assign(12, 7.0);
+    });
+}
+
 /// What each option may be at most, or at least.
 TEST(refusals, options_at_their_limits) {
     static const index_t lengths[] = {0, 11, 5};
+    static const double numbers[12] = {0, -1, 2, 1e-320, 2.3e38, -2.3e38, 0, 0, 0, 0, 0, 0};
+    static const float sinks[] = {-HUGE_VALF, 2.3e38F, -2.3e38F, 0};
     const std::function<void(options&)> at_the_limit[] = {
         [](options& o) { o.mask = window(0, 0); },
         [](options& o) { o.mask = window(unbounded, unbounded); },
@@ -296,6 +406,13 @@ TEST(refusals, options_at_their_limits) {
         },
         [](options& o) { o.threads = 1; },
         [](options& o) { o.scale = 0.0; },
+        [](options& o) { o.softcap = 2.3e38; },
+        [](options& o) { o.softcap = 5e-324; },
+        [](options& o) { o.softcap = -0.0; },
+        [](options& o) { o.slopes = numbers; },
+        [](options& o) { o.slopes = std::span(numbers).first(4); },
+        [](options& o) { o.sinks = sinks; },
+        [](options& o) { o.sinks = std::span(numbers).last(4); },
         [](options& o) { o.key_lengths = lengths; }};
     for (const page_function f : page_functions) {
         for (const auto& set : at_the_limit) {

@@ -90,6 +90,41 @@ TEST(masks, let_through_what_the_page_says) {
     EXPECT_EQ(means({.mask = causal(), .key_lengths = four}), (rows{0.5, 1, 1.5}));
 }
 
+/// Uniform scores again: slopes and sinks alone make the weights, a cap of 0 leaves 0.
+TEST(features, weigh_what_the_page_says) {
+    const double zero[8] = {};
+    const double positions[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    const double half[] = {std::log(2.0)}, nothing[] = {0}, three[] = {std::log(3.0)}, none[] = {-HUGE_VAL};
+    const auto rows = [&](const options& o) {
+        std::vector<double> out(3, -1.0), lse(3, -1.0);
+        attention(bhsd(zero, 1, 1, 3, 1), bhsd(zero, 1, 1, 8, 1), bhsd(positions, 1, 1, 8, 1),
+                  bhsd(out.data(), 1, 1, 3, 1), bhs(lse.data(), 1, 1, 3), o);
+        out.insert(out.end(), lse.begin(), lse.end());
+        return out;
+    };
+    const auto expect = [&](const options& o, const std::vector<double>& out, const std::vector<double>& sums) {
+        const std::vector<double> found = rows(o);
+        for (std::size_t i = 0; i < 3; ++i) {
+            EXPECT_NEAR(found[i], out[i], 1e-14) << i;
+            EXPECT_NEAR(std::exp(found[3 + i]), sums[i], 1e-13) << i;
+        }
+    };
+    // A window of two keys, the row's own and the one before it, which is half as heavy.
+    const mask two = window(1, 0);
+    expect({.mask = two, .slopes = half}, {5 - 1 / 3.0, 6 - 1 / 3.0, 7 - 1 / 3.0}, {1.5, 1.5, 1.5});
+    expect({.mask = two, .slopes = nothing}, {4.5, 5.5, 6.5}, {2, 2, 2});
+    // Ahead of the row and behind it alike; wherever the mask's offset puts the rows.
+    expect({.mask = window(1, 1).at_offset(2), .slopes = half}, {2, 3, 4}, {2, 2, 2});
+    expect({.mask = window(1, 0).at_offset(0), .slopes = half}, {0, 2 / 3.0, 5 / 3.0}, {1, 1.5, 1.5});
+    // A sink as heavy as one key, and as three; and one that is none.
+    expect({.mask = two, .sinks = nothing}, {3, 11 / 3.0, 13 / 3.0}, {3, 3, 3});
+    expect({.mask = two, .sinks = three}, {1.8, 2.2, 2.6}, {5, 5, 5});
+    expect({.mask = two, .sinks = none}, {4.5, 5.5, 6.5}, {2, 2, 2});
+    // Both, and a cap; the first row sees no key: the sink is its sum.
+    expect({.mask = window(1, 0).at_offset(-1), .softcap = 2, .slopes = half, .sinks = three}, {0, 0, 1 / 4.5},
+           {3, 4, 4.5});
+}
+
 /// However keys are cut into tiles and splits: each counts once.
 TEST(masks, every_split_sees_its_keys) {
     const double zero[12] = {};
@@ -141,6 +176,8 @@ TEST(eigen_views, options_come_through) {
     EXPECT_LT((eigen::attention(q, k, v, lse, top) - v).cwiseAbs().maxCoeff(), 1e-14);
     ASSERT_EQ(lse.size(), 5);
     for (Eigen::Index i = 0; i < 5; ++i) EXPECT_NEAR(lse(i), 2.0 * q.row(i).dot(k.row(i)), 1e-14);
+    const Eigen::VectorXd heavy = Eigen::VectorXd::Constant(1, 50.0); // beside which no key counts
+    EXPECT_LT(eigen::attention(q, k, v, {.softcap = 1.0, .sinks = heavy}).cwiseAbs().maxCoeff(), 1e-19);
     const auto g = eigen::attention_backward(q, k, v, v, lse, dout, top);
     EXPECT_LT((g.dv - dout).cwiseAbs().maxCoeff(), 1e-14); // weights of 1
     EXPECT_LT(g.dq.cwiseAbs().maxCoeff(), 1e-13);

@@ -66,6 +66,44 @@ static void forward_and_lse(void) {
     CHECK(out[0] == 2 && out[1] == 10);
 }
 
+/* The same call with a cap, with slopes, and with a sink that weighs as much as both keys. */
+static void caps_slopes_and_sinks(void) {
+    const float q[] = {1, 0};
+    const float k[] = {3, 1, 3, -1};
+    const float v[] = {2, 10, 4, 20};
+    float out[2] = {0, 0};
+    float lse[1] = {0};
+    const pantile_tensor tq = pantile_bshd(q, PANTILE_FP32, 1, 1, 1, 2);
+    const pantile_tensor tk = pantile_bshd(k, PANTILE_FP32, 1, 2, 1, 2);
+    const pantile_tensor tv = pantile_bshd(v, PANTILE_FP32, 1, 2, 1, 2);
+    const pantile_results results = {.size = sizeof results,
+                                     .out = pantile_bshd(out, PANTILE_FP32, 1, 1, 1, 2),
+                                     .lse = pantile_bhs(lse, PANTILE_FP32, 1, 1, 1)};
+    pantile_options options = {.size = sizeof options, .has_scale = 1, .scale = 0.5, .softcap = 2};
+    CHECK(pantile_attention(&tq, &tk, &tv, &results, &options) == PANTILE_OK);
+    CHECK(close_to(out[0], 3, 1e-5) && close_to(lse[0], 2 * tanh(0.75) + log(2), 1e-5));
+    /* The row stands at the second key: the first is one away, and half as heavy. */
+    const double slope[] = {log(2)};
+    options.softcap = 0;
+    options.slopes = (pantile_head_numbers){slope, 1, PANTILE_FP64, PANTILE_HOST};
+    CHECK(pantile_attention(&tq, &tk, &tv, &results, &options) == PANTILE_OK);
+    CHECK(close_to(out[0], 10.0 / 3, 1e-5) && close_to(lse[0], 1.5 + log(1.5), 1e-5));
+    const float sink[] = {1.5F + logf(2)};
+    options.slopes = (pantile_head_numbers){0};
+    options.sinks = (pantile_head_numbers){sink, 1, PANTILE_FP32, PANTILE_HOST};
+    CHECK(pantile_attention(&tq, &tk, &tv, &results, &options) == PANTILE_OK);
+    CHECK(close_to(out[0], 1.5, 1e-5) && close_to(out[1], 7.5, 1e-5) && close_to(lse[0], 1.5 + log(4), 1e-5));
+    /* No key: out 0, lse the sink. */
+    options.mask = pantile_at_offset(pantile_causal(PANTILE_BOTTOM_RIGHT), -1);
+    CHECK(pantile_attention(&tq, &tk, &tv, &results, &options) == PANTILE_OK);
+    CHECK(out[0] == 0 && out[1] == 0 && close_to(lse[0], sink[0], 1e-6));
+    /* Minus infinity is no sink. */
+    const float none[] = {-INFINITY};
+    options.sinks.data = none;
+    CHECK(pantile_attention(&tq, &tk, &tv, &results, &options) == PANTILE_OK);
+    CHECK(isinf(lse[0]) && lse[0] < 0);
+}
+
 /* The same numbers in two layouts, and with the heads in reverse order, by strides. */
 static void layouts(void) {
     enum { heads = 2, length = 3, dim = 2, count = heads * length * dim };
@@ -161,6 +199,47 @@ static void gradients(void) {
     CHECK(close_to(dq[3], 2 * once, 1e-14) && once != 0);
 }
 
+/* The same with a cap, slopes and sinks, whose gradients are asked for. */
+static void gradients_of_heads(void) {
+    struct problem p;
+    double dout[out_count], dq[q_count], dk[k_count], dv[v_count];
+    double slopes[] = {0.3, -0.2}, sinks[] = {0.5, -1}, dslopes[2] = {9, 9}, dsinks[2] = {9, 9};
+    const pantile_options options = {.size = sizeof options,
+                                     .mask = pantile_causal(PANTILE_BOTTOM_RIGHT),
+                                     .softcap = 0.75,
+                                     .slopes = {slopes, 2, PANTILE_FP64, PANTILE_HOST},
+                                     .sinks = {sinks, 2, PANTILE_FP64, PANTILE_HOST}};
+    fill(&p);
+    (void)loss(&p, &options);
+    for (int n = 0; n < out_count; ++n) dout[n] = weight(n);
+    const pantile_tensor q = q_of(p.q), k = k_of(p.k), v = v_of(p.v), out = out_of(p.out), lse = rows_of(p.lse);
+    const pantile_loss_gradients from = {.size = sizeof from, .dout = out_of(dout)};
+    pantile_gradients to = {.size = sizeof to,
+                            .dq = q_of(dq),
+                            .dk = k_of(dk),
+                            .dv = v_of(dv),
+                            .dslopes = {dslopes, 2, PANTILE_FP64, PANTILE_HOST},
+                            .dsinks = {dsinks, 2, PANTILE_FP64, PANTILE_HOST}};
+    CHECK(pantile_attention_backward(&q, &k, &v, &out, &lse, &from, &to, &options) == PANTILE_OK);
+    compare_gradient(&p, p.q, dq, q_count, &options);
+    compare_gradient(&p, p.k, dk, k_count, &options);
+    compare_gradient(&p, p.v, dv, v_count, &options);
+    compare_gradient(&p, slopes, dslopes, 2, &options);
+    compare_gradient(&p, sinks, dsinks, 2, &options);
+
+    /* A caller who was compiled before there were gradients of heads: what lies behind dv is not read. */
+    (void)loss(&p, &options);
+    dslopes[0] = dsinks[0] = 9;
+    to.size = offsetof(pantile_gradients, dslopes);
+    to.dslopes.dtype = 77;
+    CHECK(pantile_attention_backward(&q, &k, &v, &out, &lse, &from, &to, &options) == PANTILE_OK);
+    CHECK(dslopes[0] == 9 && dsinks[0] == 9);
+    to.size = sizeof to;
+    CHECK_REFUSED(pantile_attention_backward(&q, &k, &v, &out, &lse, &from, &to, &options),
+                  "pantile: dslopes.dtype is 77: it must be PANTILE_FP32 (0), PANTILE_FP64 (1), PANTILE_FP16 (2) or "
+                  "PANTILE_BF16 (3)");
+}
+
 /* One key and three keys, merged in place and finished in place: as all four at once. */
 static void parts(void) {
     struct problem p;
@@ -219,6 +298,18 @@ static void sizes_of_structs(void) {
     CHECK_REFUSED(pantile_attention(&q, &k, &v, &results, &options),
                   "pantile: options.threads is -1: it must be at least 0 (0: OpenMP's choice)");
 
+    /* Before there were soft caps, slopes and sinks. */
+    options = (pantile_options){.size = offsetof(pantile_options, softcap), .softcap = -1, .sinks.count = 5};
+    CHECK(pantile_attention(&q, &k, &v, &results, &options) == PANTILE_OK);
+    options.size = offsetof(pantile_options, slopes); /* with a cap alone */
+    CHECK_REFUSED(
+        pantile_attention(&q, &k, &v, &results, &options),
+        "pantile: options.softcap is -1: it must be at least 0 (0: off), and softcap · log2(e) finite in fp64");
+    options.softcap = 0;
+    options.size = sizeof options;
+    CHECK_REFUSED(pantile_attention(&q, &k, &v, &results, &options),
+                  "pantile: options.sinks.data is NULL, but its count is 5");
+
     struct {
         pantile_options known;
         int64_t later;
@@ -275,8 +366,10 @@ static void refusals(void) {
 int main(void) {
     CHECK(pantile_message()[0] == '\0');
     forward_and_lse();
+    caps_slopes_and_sinks();
     layouts();
     gradients();
+    gradients_of_heads();
     parts();
     explanations();
     sizes_of_structs();

@@ -30,6 +30,11 @@ inline pantile_partial in_c(const partial_ref& p) {
     return {sizeof(pantile_partial), in_c(p.out), in_c(p.max), in_c(p.sum)};
 }
 
+inline pantile_head_gradients heads_in_c(const head_gradients& g) {
+    if (!g.wanted) return {};
+    return {g.data, g.count, g.type == dtype::fp64 ? 1 : 0, g.where == memory::host ? 0 : 1};
+}
+
 template <class T>
 [[nodiscard]] std::vector<T> random_numbers(index_t count, unsigned seed) {
     std::mt19937 engine(seed);

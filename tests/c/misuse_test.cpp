@@ -29,6 +29,8 @@ class c_misuse : public testing::Test {
     partial_ref a = part_at(3000), b = part_at(3400), part = part_at(3800);
     options o;
     pantile_options c = PANTILE_OPTIONS_INIT;
+    // Of the gradients, not wanted unless a test asks for them.
+    head_gradients dslopes, dsinks;
 
     partial_ref part_at(index_t n) {
         return {bhsd(at(n), 2, 4, 5, 3), bhs(at(n + 200), 2, 4, 5), bhs(at(n + 300), 2, 4, 5)};
@@ -59,7 +61,7 @@ class c_misuse : public testing::Test {
     pantile_status backward_in_c() {
         const pantile_tensor cq = in_c(q), ck = in_c(k), cv = in_c(v), co = in_c(out), cl = in_c(lse);
         const pantile_loss_gradients from = {sizeof from, in_c(dout)};
-        const pantile_gradients to = {sizeof to, in_c(dq), in_c(dk), in_c(dv)};
+        const pantile_gradients to = {sizeof to, in_c(dq), in_c(dk), in_c(dv), heads_in_c(dslopes), heads_in_c(dsinks)};
         return pantile_attention_backward(&cq, &ck, &cv, &co, &cl, &from, &to, &c);
     }
     pantile_status explain_in_c(decltype(pantile_explain)* by) {
@@ -81,7 +83,8 @@ class c_misuse : public testing::Test {
             what,
             [&] {
                 erased::attention_backward(q, k, v, out, lse, {dout},
-                                           {result_ref<4>(dq), result_ref<4>(dk), result_ref<4>(dv)}, o);
+                                           {result_ref<4>(dq), result_ref<4>(dk), result_ref<4>(dv), dslopes, dsinks},
+                                           o);
             },
             [&] { return backward_in_c(); });
     }
@@ -259,6 +262,97 @@ TEST_F(c_misuse, options_give_the_texts_of_cpp) {
         [&](auto& x) { x.key_lengths = on_device(std::span<const std::int64_t>(lengths)); });
 }
 
+/// Soft caps, slopes and sinks: as C++ refuses them, in every function.
+TEST_F(c_misuse, features_give_the_texts_of_cpp) {
+    const auto both = [this](auto set_in_c, auto set) {
+        set_in_c(c);
+        set(o);
+        forward();
+        backward();
+        partial();
+        compare(
+            "explain", [&] { (void)erased::explain(q, k, v, o); }, [&] { return explain_in_c(pantile_explain); });
+        compare(
+            "explain_backward", [&] { (void)erased::explain_backward(q, k, v, o); },
+            [&] { return explain_in_c(pantile_explain_backward); });
+        c = PANTILE_OPTIONS_INIT;
+        o = {};
+    };
+    for (const double cap : {-1.0, 3e38, std::numeric_limits<double>::quiet_NaN()}) {
+        both([&](auto& x) { x.softcap = cap; }, [&](auto& x) { x.softcap = cap; });
+    }
+    const float narrow[] = {1, 2, std::numeric_limits<float>::quiet_NaN(), 4, 5};
+    const double wide[] = {1, 2, 3, std::numeric_limits<double>::infinity(), 5};
+    for (const std::int64_t count : {1, 3, 4, 5}) {
+        const auto n = static_cast<std::size_t>(count);
+        both(
+            [&](auto& x) {
+                x.slopes = {narrow, count, PANTILE_FP32, PANTILE_HOST};
+            },
+            [&](auto& x) { x.slopes = std::span(narrow).first(n); });
+        both(
+            [&](auto& x) {
+                x.sinks = {wide, count, PANTILE_FP64, PANTILE_HOST};
+            },
+            [&](auto& x) { x.sinks = std::span(wide).first(n); });
+    }
+    both(
+        [&](auto& x) {
+            x.slopes = {wide, 4, PANTILE_FP64, PANTILE_DEVICE};
+        },
+        [&](auto& x) { x.slopes = on_device(std::span(wide).first(4)); });
+    both(
+        [&](auto& x) {
+            x.sinks = {narrow, PANTILE_ONE_A_HEAD, PANTILE_FP32, PANTILE_DEVICE};
+        },
+        [&](auto& x) { x.sinks = &narrow[0]; });
+    // Work memory over them, and outputs, of which explain knows nothing.
+    c.slopes = {at(5000), 4, PANTILE_FP32, PANTILE_HOST};
+    o.slopes = {at(5000), 4};
+    c.workspace = at(5000);
+    c.workspace_bytes = 8;
+    o.workspace = std::as_writable_bytes(std::span(at(5000), 2));
+    forward();
+    backward();
+    partial();
+    c = PANTILE_OPTIONS_INIT;
+    o = {};
+    c.sinks = {lse.data, 4, PANTILE_FP32, PANTILE_HOST};
+    o.sinks = {static_cast<const float*>(lse.data), 4};
+    forward("sinks that are lse");
+}
+
+TEST_F(c_misuse, gradients_of_heads_give_the_texts_of_cpp) {
+    const float numbers[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    const auto wanted = [&](const head_gradients& slopes, const head_gradients& sinks) {
+        dslopes = slopes;
+        dsinks = sinks;
+        backward();
+        dslopes = dsinks = {};
+    };
+    const auto first = [&](std::size_t n, pantile::memory where = pantile::memory::host) {
+        return head_gradients(at(5000), n, where);
+    };
+    wanted(first(4), {}); // without the options
+    wanted({}, first(4));
+    c.slopes = {numbers, 8, PANTILE_FP32, PANTILE_HOST};
+    o.slopes = numbers;
+    wanted(first(4), {}); // one a batch and query head
+    c.slopes = {numbers, 4, PANTILE_FP32, PANTILE_HOST};
+    o.slopes = std::span(numbers).first(4);
+    c.sinks = c.slopes;
+    o.sinks = o.slopes;
+    for (const std::size_t n : {0, 3, 5, 8}) {
+        wanted(first(n), {});
+        wanted({}, first(n));
+    }
+    wanted(first(4, pantile::memory::device), {});
+    wanted({}, first(4, pantile::memory::device));
+    wanted(first(4), first(4)); // over one another
+    wanted({}, head_gradients(static_cast<float*>(dk.data), 4));
+    wanted(head_gradients(static_cast<float*>(q.data), 4), {});
+}
+
 TEST_F(c_misuse, ranks) {
     const auto refused_rank = [this](tensor_ref& t, int rank, const char* text) {
         tensor_ref other = t;
@@ -340,6 +434,45 @@ TEST_F(c_misuse, what_only_c_can_say) {
             x.key_lengths = {lengths, 2, 64, 2};
         },
         "key_lengths.memory is 2: it must be PANTILE_HOST (0) or PANTILE_DEVICE (1)");
+    const double numbers[4] = {};
+    const auto both = [&](auto set, const std::string& text) {
+        option([&](auto& x) { set(x.slopes); }, ("slopes" + text).c_str());
+        option([&](auto& x) { set(x.sinks); }, ("sinks" + text).c_str());
+    };
+    both([](auto& x) { x.count = 4; }, ".data is NULL, but its count is 4");
+    both([](auto& x) { x.count = -1; }, ".data is NULL, but its count is -1");
+    both(
+        [&](auto& x) {
+            x = {numbers, 4, 4, PANTILE_HOST};
+        },
+        ".dtype is 4: it must be PANTILE_FP32 (0), PANTILE_FP64 (1), PANTILE_FP16 (2) or PANTILE_BF16 (3)");
+    for (const std::int32_t narrow : {PANTILE_FP16, PANTILE_BF16}) {
+        both(
+            [&](auto& x) {
+                x = {numbers, 4, narrow, PANTILE_HOST};
+            },
+            ".dtype is " + std::to_string(narrow) + ": it must be PANTILE_FP32 (0) or PANTILE_FP64 (1)");
+    }
+    both(
+        [&](auto& x) {
+            x = {numbers, 4, PANTILE_FP64, 2};
+        },
+        ".memory is 2: it must be PANTILE_HOST (0) or PANTILE_DEVICE (1)");
+    both(
+        [&](auto& x) {
+            x = {numbers, 0, PANTILE_FP64, PANTILE_HOST};
+        },
+        " has 0 entries, q.heads is 4: there must be one a query head");
+    both(
+        [&](auto& x) {
+            x = {numbers, PANTILE_ONE_A_HEAD, PANTILE_FP64, PANTILE_HOST};
+        },
+        ".count is -1: it must be at least 0, or in device memory PANTILE_ONE_A_HEAD (-1)");
+    both(
+        [&](auto& x) {
+            x = {numbers, -2, PANTILE_FP64, PANTILE_DEVICE};
+        },
+        ".count is -2: it must be at least 0, or in device memory PANTILE_ONE_A_HEAD (-1)");
     option([](auto& x) { x.workspace_bytes = 10; }, "workspace is NULL, but options.workspace_bytes is 10");
     option(
         [&](auto& x) {
@@ -369,12 +502,40 @@ TEST_F(c_misuse, tensors_that_only_c_can_make) {
     EXPECT_EQ(with_q([](auto& t) { t.reserved = 3; }), "pantile: q.reserved is 3: it must be 0");
 }
 
+/// Gradients of heads that only C can ask for.
+TEST_F(c_misuse, gradients_of_heads_that_only_c_can_name) {
+    const pantile_tensor cq = in_c(q), ck = in_c(k), cv = in_c(v), co = in_c(out), cl = in_c(lse);
+    const pantile_loss_gradients from = {sizeof from, in_c(dout)};
+    const auto text = [&](auto spoil) {
+        pantile_gradients to = {sizeof to, in_c(dq), in_c(dk), in_c(dv), {}, {}};
+        spoil(to);
+        EXPECT_EQ(pantile_attention_backward(&cq, &ck, &cv, &co, &cl, &from, &to, &c), PANTILE_INVALID_ARGUMENT);
+        return std::string(pantile_message());
+    };
+    EXPECT_EQ(text([](auto& to) { to.dslopes.count = 4; }), "pantile: dslopes.data is NULL, but its count is 4");
+    EXPECT_EQ(text([](auto& to) { to.dsinks.count = -1; }), "pantile: dsinks.data is NULL, but its count is -1");
+    EXPECT_EQ(text([&](auto& to) {
+                  to.dsinks = {at(5000), -1, PANTILE_FP32, PANTILE_HOST};
+              }),
+              "pantile: dsinks.count is -1: it must be at least 0");
+    EXPECT_EQ(text([&](auto& to) {
+                  to.dslopes = {at(5000), 4, PANTILE_BF16, PANTILE_HOST};
+              }),
+              "pantile: dslopes.dtype is 3: it must be PANTILE_FP32 (0) or PANTILE_FP64 (1)");
+    EXPECT_EQ(text([](auto& to) { to.dslopes.dtype = -1; }),
+              "pantile: dslopes.dtype is -1: it must be PANTILE_FP32 (0), PANTILE_FP64 (1), PANTILE_FP16 (2) or "
+              "PANTILE_BF16 (3)");
+    EXPECT_EQ(text([](auto& to) { to.dsinks.memory = 7; }),
+              "pantile: dsinks.memory is 7: it must be PANTILE_HOST (0) or PANTILE_DEVICE (1)");
+    EXPECT_EQ(memory, std::vector<float>(8192, -7.0F));
+}
+
 /// Every pointer of every function, null.
 TEST_F(c_misuse, null_pointers) {
     const pantile_tensor cq = in_c(q), ck = in_c(k), cv = in_c(v), co = in_c(out), cl = in_c(lse);
     const pantile_results r = {sizeof r, co, cl};
     const pantile_loss_gradients from = {sizeof from, in_c(dout)};
-    const pantile_gradients to = {sizeof to, in_c(dq), in_c(dk), in_c(dv)};
+    const pantile_gradients to = {sizeof to, in_c(dq), in_c(dk), in_c(dv), {}, {}};
     const pantile_partial ca = in_c(a), cb = in_c(b), cp = in_c(part);
     pantile_explanation e = {};
     e.size = sizeof e;
@@ -410,7 +571,7 @@ TEST_F(c_misuse, sizes) {
     const pantile_tensor cq = in_c(q), ck = in_c(k), cv = in_c(v), co = in_c(out), cl = in_c(lse);
     const pantile_results r = {0, co, cl};
     const pantile_loss_gradients from = {sizeof from, in_c(dout)}, bad_from = {1, in_c(dout)};
-    const pantile_gradients bad_to = {2, in_c(dq), in_c(dk), in_c(dv)};
+    const pantile_gradients bad_to = {2, in_c(dq), in_c(dk), in_c(dv), {}, {}};
     pantile_partial bad_part = in_c(a);
     bad_part.size = 3;
     pantile_explanation e = {};

@@ -1,4 +1,5 @@
 // Every function of pantile.h gives the bits that the C++ function gives, in all four types, under every option.
+#include <cmath>
 #include <functional>
 
 #include <gtest/gtest.h>
@@ -61,6 +62,9 @@ struct option_case {
 };
 
 const std::int32_t lengths[] = {50, 3};
+const float slopes[] = {0.5F, 0.25F, 0.125F, 0.0625F};
+const double slopes_of_batches[] = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8};
+const double sinks[] = {0.5, -1, 3, -HUGE_VAL};
 
 std::vector<option_case> option_cases() {
     std::vector<option_case> all;
@@ -72,6 +76,30 @@ std::vector<option_case> option_cases() {
                    [](auto& o) {
                        o.has_scale = 1;
                        o.scale = -0.3;
+                   }});
+    all.push_back({"softcap", [](auto& o) { o.softcap = 2.5; }, [](auto& o) { o.softcap = 2.5; }});
+    all.push_back({"slopes", [](auto& o) { o.slopes = slopes; },
+                   [](auto& o) {
+                       o.slopes = {slopes, 4, PANTILE_FP32, PANTILE_HOST};
+                   }});
+    all.push_back({"slopes of batches", [](auto& o) { o.slopes = slopes_of_batches; },
+                   [](auto& o) {
+                       o.slopes = {slopes_of_batches, 8, PANTILE_FP64, PANTILE_HOST};
+                   }});
+    all.push_back({"sinks", [](auto& o) { o.sinks = sinks; },
+                   [](auto& o) {
+                       o.sinks = {sinks, 4, PANTILE_FP64, PANTILE_HOST};
+                   }});
+    all.push_back({"softcap, slopes and sinks",
+                   [](auto& o) {
+                       o.softcap = 2.5;
+                       o.slopes = slopes;
+                       o.sinks = sinks;
+                   },
+                   [](auto& o) {
+                       o.softcap = 2.5;
+                       o.slopes = {slopes, 4, PANTILE_FP32, PANTILE_HOST};
+                       o.sinks = {sinks, 4, PANTILE_FP64, PANTILE_HOST};
                    }});
     all.push_back({"key_lengths", [](auto& o) { o.key_lengths = lengths; },
                    [](auto& o) {
@@ -136,17 +164,29 @@ TYPED_TEST(same_bits_in, backward) {
         const auto dq_view = [](auto& n) { return bhsd(n.data(), batch, q_heads, q_len, head_dim); };
         const auto dk_view = [](auto& n) { return bhsd(n.data(), batch, kv_heads, k_len, head_dim); };
         const auto dv_view = [](auto& n) { return bhsd(n.data(), batch, kv_heads, k_len, value_dim); };
-        attention_backward(this->q_view(), this->k_view(), this->v_view(), out, lse, this->dout_view(), dq_view(dq),
-                           dk_view(dk), dv_view(dv), o);
+        // Gradients of what the call has, one a query head.
+        std::vector<float> dslopes(q_heads, 5.0F), c_dslopes = dslopes;
+        std::vector<double> dsinks(q_heads, 5.0), c_dsinks = dsinks;
+        gradients named{.dq = dq_view(dq), .dk = dk_view(dk), .dv = dv_view(dv)};
+        if (o.slopes.size() == q_heads) named.dslopes = dslopes;
+        if (!o.sinks.empty()) named.dsinks = dsinks;
+        attention_backward(this->q_view(), this->k_view(), this->v_view(), out, lse, {.dout = this->dout_view()}, named,
+                           o);
         const pantile_tensor c_out = in_c(out), c_lse = in_c(lse);
         const pantile_loss_gradients from = {sizeof from, in_c(this->dout_view())};
-        const pantile_gradients to = {sizeof to, in_c(dq_view(c_dq)), in_c(dk_view(c_dk)), in_c(dv_view(c_dv))};
+        pantile_gradients to = {sizeof to, in_c(dq_view(c_dq)), in_c(dk_view(c_dk)), in_c(dv_view(c_dv)), {}, {}};
+        if (named.dslopes.wanted) to.dslopes = {c_dslopes.data(), q_heads, PANTILE_FP32, PANTILE_HOST};
+        if (named.dsinks.wanted) to.dsinks = {c_dsinks.data(), q_heads, PANTILE_FP64, PANTILE_HOST};
         EXPECT_EQ(pantile_attention_backward(&this->cq, &this->ck, &this->cv, &c_out, &c_lse, &from, &to, &c),
                   PANTILE_OK)
             << pantile_message();
         EXPECT_TRUE(same_bits(dq, c_dq)) << x.name;
         EXPECT_TRUE(same_bits(dk, c_dk)) << x.name;
         EXPECT_TRUE(same_bits(dv, c_dv)) << x.name;
+        EXPECT_TRUE(same_bits(dslopes, c_dslopes)) << x.name;
+        EXPECT_TRUE(same_bits(dsinks, c_dsinks)) << x.name;
+        EXPECT_EQ(c_dslopes[0] != 5.0F, named.dslopes.wanted) << x.name;
+        EXPECT_EQ(c_dsinks[0] != 5.0, named.dsinks.wanted) << x.name;
     }
 }
 
@@ -163,6 +203,9 @@ TYPED_TEST(same_bits_in, parts) {
     pantile_options c = PANTILE_OPTIONS_INIT;
     o.mask = causal().at_offset(20);
     c.mask = pantile_at_offset(pantile_causal(PANTILE_BOTTOM_RIGHT), 20);
+    o.softcap = c.softcap = 2.5;
+    o.sinks = sinks; // this part carries them
+    c.sinks = {sinks, 4, PANTILE_FP64, PANTILE_HOST};
     part a, b, merged, c_a, c_b, c_merged;
     attention_partial(this->q_view(), this->k_view(), this->v_view(), a.view(), o);
     attention_partial(this->q_view(), this->k_view(), this->v_view(), b.view());

@@ -24,13 +24,23 @@ options translated(const pantile_options* o) {
     return c_interface::to_inputs(&q, &q, &q, o).o;
 }
 
+void expect_equal(const head_numbers& a, const head_numbers& b) {
+    EXPECT_EQ(a.ref(), b.ref());
+    EXPECT_EQ(a.size(), b.size());
+    EXPECT_EQ(a.where(), b.where());
+}
+
 void expect_equal(const options& a, const options& b) {
-    const auto& [mask, scale, key_lengths, accumulate, threads, isa, plan, kernel, key_splits, workspace] = a;
+    const auto& [mask, scale, softcap, slopes, sinks, key_lengths, accumulate, threads, isa, plan, kernel, key_splits,
+                 workspace] = a;
     EXPECT_EQ(mask.left, b.mask.left);
     EXPECT_EQ(mask.right, b.mask.right);
     EXPECT_EQ(mask.align, b.mask.align);
     EXPECT_EQ(mask.offset, b.mask.offset);
     EXPECT_EQ(scale, b.scale);
+    EXPECT_EQ(softcap, b.softcap);
+    expect_equal(slopes, b.slopes);
+    expect_equal(sinks, b.sinks);
     EXPECT_EQ(key_lengths.ref(), b.key_lengths.ref());
     EXPECT_EQ(key_lengths.size(), b.key_lengths.size());
     EXPECT_EQ(key_lengths.where(), b.key_lengths.where());
@@ -53,6 +63,16 @@ TEST(c_translation, no_options_and_zeros_are_the_defaults) {
     zeros.size = sizeof zeros;
     expect_equal(translated(&zeros), defaults);
     EXPECT_EQ(std::memcmp(&written, &zeros, sizeof zeros), 0);
+    // A caller who was compiled before there were soft caps, slopes and sinks: none of them is read.
+    pantile_options before;
+    std::memset(&before, 0x5a, sizeof before);
+    std::memcpy(&before, &zeros, offsetof(pantile_options, softcap));
+    before.size = offsetof(pantile_options, softcap);
+    ASSERT_EQ(before.size, 144U);
+    before.threads = 3;
+    options three;
+    three.threads = 3;
+    expect_equal(translated(&before), three);
     // A caller who has nothing but the size: what lies behind it is not read.
     pantile_options garbage;
     std::memset(&garbage, 0x5a, sizeof garbage);
@@ -62,11 +82,16 @@ TEST(c_translation, no_options_and_zeros_are_the_defaults) {
 
 TEST(c_translation, every_option_arrives) {
     std::array<std::int64_t, 2> lengths{1, 2};
+    const std::array<double, 2> slopes{0.5, 0.25};
+    const std::array<float, 1> sinks{-1.0F};
     std::array<std::byte, 64> workspace{};
     pantile_options c = PANTILE_OPTIONS_INIT;
     c.mask = {5, 6, PANTILE_EXPLICIT_OFFSET, -7};
     c.has_scale = 1;
     c.scale = -0.25;
+    c.softcap = 30;
+    c.slopes = {slopes.data(), 2, PANTILE_FP64, PANTILE_HOST};
+    c.sinks = {sinks.data(), 1, PANTILE_FP32, PANTILE_HOST};
     c.key_lengths = {lengths.data(), 2, 64, PANTILE_HOST};
     c.accumulate = 1;
     c.threads = 3;
@@ -79,6 +104,9 @@ TEST(c_translation, every_option_arrives) {
     options o;
     o.mask = {5, 6, alignment::explicit_offset, -7};
     o.scale = -0.25;
+    o.softcap = 30;
+    o.slopes = slopes;
+    o.sinks = sinks;
     o.key_lengths = lengths;
     o.accumulate = true;
     o.threads = 3;
@@ -112,6 +140,28 @@ TEST(c_translation, every_option_arrives) {
     alone([](auto& x) { x.mask = pantile_at_offset(pantile_window(3, 4, PANTILE_TOP_LEFT), 5); },
           [](auto& x) { x.mask = window(3, 4).at_offset(5); });
     alone([](auto& x) { x.mask = pantile_at_offset({}, 5); }, [](auto& x) { x.mask = full().at_offset(5); });
+    alone([](auto& x) { x.softcap = 0.5; }, [](auto& x) { x.softcap = 0.5; });
+    alone([](auto& x) { x.softcap = -1; }, [](auto& x) { x.softcap = -1; }); // which the call refuses
+    alone(
+        [&](auto& x) {
+            x.slopes = {sinks.data(), 1, PANTILE_FP32, PANTILE_HOST};
+        },
+        [&](auto& x) { x.slopes = sinks; });
+    alone(
+        [&](auto& x) {
+            x.sinks = {slopes.data(), 2, PANTILE_FP64, PANTILE_HOST};
+        },
+        [&](auto& x) { x.sinks = slopes; });
+    alone(
+        [&](auto& x) {
+            x.slopes = {slopes.data(), 2, PANTILE_FP64, PANTILE_DEVICE};
+        },
+        [&](auto& x) { x.slopes = on_device(std::span(slopes)); });
+    alone(
+        [&](auto& x) {
+            x.sinks = {sinks.data(), PANTILE_ONE_A_HEAD, PANTILE_FP32, PANTILE_DEVICE};
+        },
+        [&](auto& x) { x.sinks = sinks.data(); });
     std::array<std::int32_t, 2> narrow{1, 2};
     alone(
         [&](auto& x) {
@@ -128,6 +178,49 @@ TEST(c_translation, every_option_arrives) {
             x.key_lengths = {narrow.data(), PANTILE_ONE_A_BATCH, 32, PANTILE_DEVICE};
         },
         [&](auto& x) { x.key_lengths = narrow.data(); });
+}
+
+void expect_equal(const head_gradients& a, const head_gradients& b) {
+    EXPECT_EQ(a.data, b.data);
+    EXPECT_EQ(a.type, b.type);
+    EXPECT_EQ(a.where, b.where);
+    EXPECT_EQ(a.count, b.count);
+    EXPECT_EQ(a.wanted, b.wanted);
+}
+
+TEST(c_translation, every_gradient_arrives) {
+    float narrow[3] = {};
+    double wide[2] = {};
+    const auto tensor = [&](int n) { return in_c(bhsd(narrow + n, 1, 1, 1, 1)); };
+    pantile_gradients c = {sizeof c,
+                           tensor(0),
+                           tensor(1),
+                           tensor(2),
+                           {wide, 2, PANTILE_FP64, PANTILE_HOST},
+                           {narrow, 3, PANTILE_FP32, PANTILE_DEVICE}};
+    const gradients g = c_interface::to_gradients(&c);
+    EXPECT_TRUE(g.dq.wanted && g.dk.wanted && g.dv.wanted);
+    EXPECT_EQ(g.dq.data, narrow);
+    EXPECT_EQ(g.dk.data, narrow + 1);
+    EXPECT_EQ(g.dv.data, narrow + 2);
+    expect_equal(g.dslopes, wide);
+    expect_equal(g.dsinks, {narrow, 3, memory::device});
+    c.dslopes.memory = PANTILE_DEVICE;
+    expect_equal(c_interface::to_gradients(&c).dslopes, {wide, 2, memory::device});
+    // A count of 0 is wanted, and none of the right size unless there are no heads.
+    c.dsinks.count = 0;
+    expect_equal(c_interface::to_gradients(&c).dsinks, {narrow, 0, memory::device});
+    // Not given; and what a caller has who was compiled before they were there.
+    c.dslopes = {};
+    expect_equal(c_interface::to_gradients(&c).dslopes, {});
+    std::memset(&c.dslopes, 0x5a, sizeof c.dslopes);
+    std::memset(&c.dsinks, 0x5a, sizeof c.dsinks);
+    c.size = offsetof(pantile_gradients, dslopes);
+    ASSERT_EQ(c.size, 272U);
+    const gradients before = c_interface::to_gradients(&c);
+    EXPECT_EQ(before.dv.data, narrow + 2);
+    expect_equal(before.dslopes, {});
+    expect_equal(before.dsinks, {});
 }
 
 TEST(c_translation, numbers_of_enumerations) {

@@ -18,11 +18,12 @@ using test::tensor;
 struct results {
     tensor<double> out, lse;
     tensor<double> dq, dk, dv;
+    tensor<double> dslopes{}, dsinks{}; ///< (1, H, 1, 1), of a case that has slopes (one a head) or sinks
     test::p_rounding rounding = test::p_rounding::none; ///< how the forward kernel rounds P
     test::score_sums sums = test::score_sums::rounded;  ///< how it adds up a score
 };
 
-/// Runs a problem without later features; `in` is exact in `t`, tensors lie in memory as `l` says.
+/// Runs a problem without bias, blocks or weights; `in` is exact in `t`, tensors lie in memory as `l` says.
 /// Throws what pantile throws.
 using run_function = results (*)(const attention_case& c, const attention_inputs& in, dtype t, layout l, bool backward);
 

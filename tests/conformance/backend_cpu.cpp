@@ -10,6 +10,9 @@ options options_of(const attention_case& c) {
     options o;
     o.mask = test::mask_of(c);
     o.scale = c.scale;
+    o.softcap = c.softcap;
+    o.slopes = c.slopes;
+    o.sinks = c.sinks;
     o.key_lengths = c.key_lengths;
     return o;
 }
@@ -37,8 +40,17 @@ results run(const attention_case& c, const attention_inputs& in, layout l, bool 
         test::stored<T> dv(c.v_extent(), l);
         const test::stored<T>& fixed_out = out;
         const test::stored<row>& fixed_lse = lse;
-        attention_backward(q.view(), k.view(), v.view(), fixed_out.view(), fixed_lse.rows(), dout.view(), dq.view(),
-                           dk.view(), dv.view(), o);
+        const bool slopes_of_heads = !c.slopes.empty() && !c.slopes_of_batches();
+        const test::extents heads{1, c.q_heads, 1, 1};
+        tensor<row> dslopes(slopes_of_heads ? heads : test::extents{});
+        tensor<row> dsinks(c.sinks.empty() ? test::extents{} : heads);
+        gradients to{.dq = dq.view(), .dk = dk.view(), .dv = dv.view()};
+        if (!dslopes.empty()) to.dslopes = dslopes.data;
+        if (!dsinks.empty()) to.dsinks = dsinks.data;
+        attention_backward(q.view(), k.view(), v.view(), fixed_out.view(), fixed_lse.rows(), {.dout = dout.view()}, to,
+                           o);
+        r.dslopes = test::converted<double>(dslopes);
+        r.dsinks = test::converted<double>(dsinks);
         r.dq = dq.values();
         r.dk = dk.values();
         r.dv = dv.values();

@@ -60,6 +60,7 @@ device_options options_of(const attention_case& c) {
     device_options o;
     o.mask = test::mask_of(c);
     o.scale = c.scale;
+    o.softcap = c.softcap;
     return o;
 }
 
@@ -79,6 +80,10 @@ results run(const attention_case& c, const attention_inputs& in, layout l) {
     const device_memory<index_t> lengths(c.key_lengths.data(), c.key_lengths.size());
     device_options o = options_of(c);
     if (!c.key_lengths.empty()) o.key_lengths = lengths.data();
+    const device_memory<double> slopes(c.slopes.data(), c.slopes.size());
+    const device_memory<double> sinks(c.sinks.data(), c.sinks.size());
+    if (!c.slopes.empty()) o.slopes = {slopes.data(), c.slopes.size(), memory::device};
+    if (!c.sinks.empty()) o.sinks = {sinks.data(), c.sinks.size(), memory::device};
     attention(device_view<const T>(gq.view()), gk.view(), gv.view(), gout.view(), glse.rows(), nullptr, o);
     gout.download(); // waits for the call
     glse.download();

@@ -20,10 +20,7 @@ void require_served(const attention_case& c) {
     const auto note = [&](bool needed, const char* feature) {
         if (needed) needs += (needs.empty() ? "" : ", ") + std::string(feature);
     };
-    note(c.softcap != 0.0, "softcap");
-    note(!c.slopes.empty(), "ALiBi");
     note(!c.bias.empty(), "bias");
-    note(!c.sinks.empty(), "sinks");
     note(!c.block_mask.empty(), "block mask");
     if (!needs.empty()) throw unsupported_feature{needs};
 }
@@ -70,6 +67,15 @@ void hold_all(comparison& c, const results& r, const forward_bounds& f, const ba
     c.hold(r.dq, g->dq, "dQ");
     c.hold(r.dk, g->dk, "dK");
     c.hold(r.dv, g->dv, "dV");
+    if (!g->dslopes.expected.empty()) c.hold(r.dslopes, g->dslopes, "dslopes");
+    if (!g->dsinks.expected.empty()) c.hold(r.dsinks, g->dsinks, "dsinks");
+}
+
+/// One number a query head, as a row each.
+tensor<double> as_rows(const std::vector<double>& heads) {
+    tensor<double> t({1, static_cast<index_t>(heads.size()), 1, 1});
+    t.data = heads;
+    return t;
 }
 
 } // namespace
@@ -96,6 +102,8 @@ report check(const expectation& e, const settings& s) {
             hold(r.dq, e.stored.dq, "dQ");
             hold(r.dk, e.stored.dk, "dK");
             hold(r.dv, e.stored.dv, "dV");
+            hold(r.dslopes, e.stored.dslopes, "dslopes");
+            hold(r.dsinks, e.stored.dsinks, "dsinks");
         }
         return compare.result();
     }
@@ -112,6 +120,8 @@ report check(const expectation& e, const settings& s) {
             g.dq.expected = e.stored.dq;
             g.dk.expected = e.stored.dk;
             g.dv.expected = e.stored.dv;
+            if (!e.stored.dslopes.empty()) g.dslopes.expected = e.stored.dslopes;
+            if (!e.stored.dsinks.empty()) g.dsinks.expected = e.stored.dsinks;
         }
     } else {
         comparison reference;
@@ -127,6 +137,8 @@ report check(const expectation& e, const settings& s) {
             hold(gradients.dq, e.stored.dq, "the reference's dQ");
             hold(gradients.dk, e.stored.dk, "the reference's dK");
             hold(gradients.dv, e.stored.dv, "the reference's dV");
+            hold(as_rows(gradients.dslopes), e.stored.dslopes, "the reference's dslopes");
+            hold(as_rows(gradients.dsinks), e.stored.dsinks, "the reference's dsinks");
         }
         if (reference.result().result == outcome::failed) return reference.result();
     }

@@ -26,6 +26,8 @@ expectation read_float64_case(const std::filesystem::path& folder) {
     e.stored.dq = std::move(v.dq);
     e.stored.dk = std::move(v.dk);
     e.stored.dv = std::move(v.dv);
+    e.stored.dslopes = std::move(v.dslopes);
+    e.stored.dsinks = std::move(v.dsinks);
     return e;
 }
 

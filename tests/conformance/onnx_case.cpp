@@ -235,6 +235,7 @@ expectation read_onnx_case(const std::filesystem::path& folder) {
     e.inputs.dout = tensor<double>(c.out_extent());
     c.scale = f.attribute<double>("scale", 1.0 / std::sqrt(static_cast<double>(std::max<index_t>(c.head_dim, 1))));
     c.softcap = f.attribute<double>("softcap", 0.0);
+    if (!(c.softcap >= 0.0)) refuse("softcap is " + f.attributes["softcap"].dump() + ": it must be at least 0");
     require_served(c);
 
     const bool causal = f.attribute<index_t>("is_causal", 0) != 0;

@@ -195,8 +195,23 @@ TEST_F(runner, names_unknown_onnx_attributes) {
     json.replace(json.find(R"("Y.npy")"), 7, R"("Y.npy", "lse": "x.npy")");
     describe(json);
     EXPECT_EQ(run().text, "output lse");
-    describe(onnx(R"("softcap": 2.0)"));
-    EXPECT_EQ(run().text, "softcap");
+}
+
+/// ONNX's soft cap bends scaled scores before masks hide them, as ours does.
+TEST_F(runner, follows_onnx_softcap) {
+    problem.softcap = 2.0;
+    problem.right = 0;
+    problem.align = test::anchor::top_left;
+    write(true);
+    describe(onnx(R"("is_causal": 1, "softcap": 2.0)"));
+    EXPECT_EQ(run().text, "");
+    for (const dtype t : {dtype::fp64, dtype::fp16, dtype::bf16}) EXPECT_EQ(run(t).text, "") << test::name(t);
+    describe(onnx(R"("is_causal": 1, "softcap": 2.5)"));
+    EXPECT_EQ(run().result, outcome::failed);
+    describe(onnx(R"("is_causal": 1)"));
+    EXPECT_EQ(run().result, outcome::failed);
+    describe(onnx(R"("softcap": -2.0)"));
+    EXPECT_THAT(run().text, HasSubstr("softcap is -2.0: it must be at least 0"));
 }
 
 } // namespace

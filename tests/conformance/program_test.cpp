@@ -65,8 +65,8 @@ TEST_F(conformance_program, counts_what_it_ran) {
     add("a", "{}");
     EXPECT_EQ(run().text, "2 passed, 0 failed, 0 unsupported\n");
     EXPECT_EQ(run().code, 0);
-    add("capped", R"({"softcap": 2.0})"); // not served: said, and no failure
-    EXPECT_EQ(run().text, "unsupported capped: softcap\n2 passed, 0 failed, 1 unsupported\n");
+    add("paged", R"({"kind": "paged"})"); // not served: said, and no failure
+    EXPECT_EQ(run().text, "unsupported paged: paged keys\n2 passed, 0 failed, 1 unsupported\n");
     EXPECT_EQ(run().code, 0);
     add("b/wrong", "{}", 1.0);
     add("c", "{}", 1.0);
@@ -83,11 +83,11 @@ TEST_F(conformance_program, is_not_content_with_nothing) {
     EXPECT_THAT(run().text, HasSubstr("no case.json below " + folder.path().string()));
     EXPECT_THAT(run().text, HasSubstr("0 passed, 0 failed, 0 unsupported\n"));
     EXPECT_EQ(run(" --allow-unsupported").code, 1);
-    add("capped", R"({"softcap": 2.0})");
+    add("paged", R"({"kind": "paged"})");
     EXPECT_EQ(run().code, 1);
     EXPECT_THAT(run().text, HasSubstr("no case passed: none is supported"));
     EXPECT_EQ(run(" --allow-unsupported").code, 0);
-    EXPECT_EQ(run(" --allow-unsupported").text, "unsupported capped: softcap\n0 passed, 0 failed, 1 unsupported\n");
+    EXPECT_EQ(run(" --allow-unsupported").text, "unsupported paged: paged keys\n0 passed, 0 failed, 1 unsupported\n");
     add("wrong", "{}", 1.0);
     EXPECT_EQ(run().code, 1);
     EXPECT_EQ(run(" --allow-unsupported").code, 1);

@@ -55,9 +55,19 @@ class runner : public testing::Test {
         put(folder / "dQ.npy", backward.dq, false);
         put(folder / "dK.npy", backward.dk, false);
         put(folder / "dV.npy", backward.dv, false);
+        // Where the problem has them; their names alone make them part of the case.
+        put_heads("alibi_slopes", problem.slopes), put_heads("dslopes", backward.dslopes);
+        put_heads("sinks", problem.sinks), put_heads("dsinks", backward.dsinks);
     }
     [[nodiscard]] report run(std::optional<dtype> type = {}) const {
         return run_case(folder.path(), {run_on_cpu, "cpu", type});
+    }
+
+    void put_heads(const char* role, const std::vector<double>& numbers) const {
+        const auto file = folder / (std::string(role) + ".npy");
+        std::filesystem::remove(file);
+        if (numbers.empty()) return;
+        npy::write(file, npy::make({static_cast<std::int64_t>(numbers.size())}, numbers.data()));
     }
 
     static constexpr const char* onnx_inputs = R"("inputs": {"Q": "Q.npy", "K": "K.npy", "V": "V.npy")";

@@ -41,9 +41,6 @@ TEST_F(runner, notices_a_wrong_mask) {
 
 TEST_F(runner, names_what_is_not_served) {
     write(false);
-    describe(R"({"softcap": 2.0})");
-    EXPECT_EQ(run().result, outcome::unsupported);
-    EXPECT_EQ(run().text, "softcap");
     describe(R"({"colour": "blue"})");
     EXPECT_EQ(run().result, outcome::unsupported);
     EXPECT_THAT(run().text, HasSubstr("colour"));
@@ -170,9 +167,8 @@ TEST_F(runner, names_each_feature_that_is_not_served) {
         return r;
     };
     describe("{}");
-    for (const auto& [role, says] : {std::pair("alibi_slopes", "ALiBi"), std::pair("sinks", "sinks")}) {
-        EXPECT_EQ(array(role, {4}, 0.5).text, says);
-        EXPECT_EQ(array(role, {4}, 0.5).result, outcome::unsupported);
+    for (const char* role : {"alibi_slopes", "sinks"}) {
+        EXPECT_EQ(array(role, {3}, 0.5).result, outcome::failed);
         EXPECT_THAT(array(role, {3}, 0.5).text, HasSubstr("one number a query head"));
     }
     EXPECT_EQ(array("bias", {1, 1, 3, 5}, 0.5).text, "bias");
@@ -180,7 +176,96 @@ TEST_F(runner, names_each_feature_that_is_not_served) {
     describe(R"({"block_rows": 2, "block_cols": 0})");
     EXPECT_THAT(array("block_mask", {2, 2}, 1.0).text, HasSubstr("at least 1"));
     describe(R"({"block_rows": 2, "block_cols": 3, "softcap": 1.5})");
-    EXPECT_EQ(array("block_mask", {2, 2}, 1.0).text, "softcap, block mask");
+    EXPECT_EQ(array("block_mask", {2, 2}, 1.0).text, "block mask");
+}
+
+/// Features of cases that are known by name alone: all that a case needs, and nothing is read.
+TEST_F(runner, names_what_no_machine_has) {
+    write(false);
+    const std::pair<const char*, const char*> cases[] = {
+        {R"({"kind": "packed", "inputs": {"q_offsets": "none.npy", "k_offsets": "none.npy"}})", "packed batches"},
+        {R"({"kind": "paged", "page": 3, "inputs": {"page_table": "none.npy", "key_lengths": "none.npy"}})",
+         "paged keys"},
+        {R"({"kind": "dense", "spans_are": "prefix", "inputs": {"spans": "none.npy"}})", "spans"},
+        {R"({"kind": "dense", "inputs": {"visible": "none.npy", "bias": "none.npy"}})", "boolean mask, bias"},
+        {R"({"kind": "dlse", "inputs": {"dLSE": "none.npy", "spans": "none.npy"}})", "spans, dLSE"},
+        {R"({"kind": "no_value", "inputs": {"dLSE": "none.npy"}})", "dLSE"},
+        {R"({"kind": "upside_down"})", "unknown kind \"upside_down\""},
+    };
+    for (const auto& [json, says] : cases) {
+        describe(json);
+        EXPECT_EQ(run().result, outcome::unsupported) << json;
+        EXPECT_EQ(run().text, says);
+    }
+    describe(R"({"kind": "wide", "mask": "full"})"); // says what the shapes say
+    EXPECT_EQ(run().text, "");
+}
+
+/// Soft caps, slopes and sinks reach the call, each with its gradient: right with them, wrong with others.
+TEST_F(runner, serves_what_changes_a_logit) {
+    for (const int which : {0, 1, 2, 3}) {
+        problem = plain_problem();
+        if (which == 0 || which == 3) problem.softcap = 1.5;
+        if (which == 1 || which == 3) problem.slopes = {0.5, 0.25, 0.0, -0.125};
+        if (which == 2 || which == 3) problem.sinks = {0.5, -1.0, 2.0, -HUGE_VAL};
+        write(false);
+        const std::string right = problem.softcap > 0.0 ? R"({"softcap": 1.5})" : "{}";
+        describe(right);
+        EXPECT_EQ(run().text, "") << which;
+        for (const dtype t : {dtype::fp32, dtype::fp16, dtype::bf16}) EXPECT_EQ(run(t).text, "") << test::name(t);
+        if (which == 0 || which == 3) {
+            describe(R"({"softcap": 1.25})");
+            EXPECT_EQ(run().result, outcome::failed);
+            describe(right);
+        }
+        const auto changed = [&](const char* role, const std::vector<double>& numbers) {
+            std::vector<double> other = numbers;
+            other[2] += 0.0625;
+            put_heads(role, other);
+            const report r = run();
+            const report narrow = run(dtype::fp32);
+            put_heads(role, numbers);
+            EXPECT_EQ(r.result, outcome::failed) << role;
+            EXPECT_EQ(narrow.result, outcome::failed) << role;
+            return r.text;
+        };
+        const auto gradients =
+            test::plain_backward<double>(problem, test::make_inputs(problem, dtype::fp64, test::data_kind::normal, 5));
+        if (!problem.slopes.empty()) {
+            changed("alibi_slopes", problem.slopes);
+            EXPECT_THAT(changed("dslopes", gradients.dslopes), HasSubstr("dslopes(0, 2, 0, 0)"));
+        }
+        if (!problem.sinks.empty()) {
+            changed("sinks", problem.sinks);
+            EXPECT_THAT(changed("dsinks", gradients.dsinks), HasSubstr("dsinks(0, 2, 0, 0)"));
+        }
+        std::filesystem::remove(folder / "dslopes.npy"); // need not be stored
+        std::filesystem::remove(folder / "dsinks.npy");
+        EXPECT_EQ(run().text, "");
+    }
+    describe(R"({"softcap": -1.5})");
+    EXPECT_THAT(run().text, HasSubstr("softcap is -1.5"));
+    problem = plain_problem();
+    write(false);
+    describe("{}");
+    put_heads("dsinks", {1.0, 2.0, 3.0, 4.0});
+    EXPECT_THAT(run().text, HasSubstr("dsinks does not fit"));
+}
+
+/// Key lengths of a case of the repository's own kind.
+TEST_F(runner, reads_key_lengths) {
+    problem.key_lengths = {4, 0};
+    write(false);
+    describe("{}");
+    const auto lengths = [&](std::vector<std::int64_t> numbers) {
+        npy::write(folder / "key_lengths.npy", npy::make({static_cast<std::int64_t>(numbers.size())}, numbers.data()));
+        return run();
+    };
+    EXPECT_EQ(lengths({4, 0}).text, "");
+    EXPECT_EQ(lengths({5, 0}).result, outcome::failed);
+    EXPECT_THAT(lengths({4}).text, HasSubstr("key_lengths has not one number a batch"));
+    EXPECT_THAT(lengths({4, 6}).text, HasSubstr("key_lengths are not within the keys"));
+    EXPECT_THAT(lengths({4, -1}).text, HasSubstr("key_lengths are not within the keys"));
 }
 
 TEST_F(runner, serves_empty_tensors) {

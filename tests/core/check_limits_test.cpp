@@ -184,5 +184,70 @@ TEST(memory_limits, key_lengths_and_workspace_are_held_against_all) {
     EXPECT_EQ(text({{lengths_at(4000)}, 2, at(3991), 9}), "");
 }
 
+/// Slopes and sinks are read as key lengths are: outputs and work memory must lie apart from them, inputs need not.
+TEST(memory_limits, slopes_and_sinks_are_held_against_all) {
+    const auto at = [](std::uintptr_t address) { return reinterpret_cast<const std::byte*>(address); };      // NOLINT
+    const auto floats_at = [](std::uintptr_t address) { return reinterpret_cast<const float*>(address); };   // NOLINT
+    const auto doubles_at = [](std::uintptr_t address) { return reinterpret_cast<const double*>(address); }; // NOLINT
+    argument outputs[] = {array(2000, 100), array(5000, 4, 1, 8)}; // the latter as gradients of heads lie
+    outputs[0].name = "out";
+    outputs[1].name = "dsinks";
+    argument input = array(3000, 100);
+    input.name = "q";
+    const std::string own = ": an output needs memory of its own";
+    const std::string work = ": work memory must hold nothing else";
+    for (const std::string name : {"options.slopes", "options.sinks"}) {
+        const auto text = [&](const head_numbers_ref& numbers, index_t count,
+                              const std::byte* workspace = nullptr) -> std::string {
+            option_memory m;
+            (name == "options.slopes" ? m.slopes : m.sinks) = numbers;
+            (name == "options.slopes" ? m.slopes_count : m.sinks_count) = count;
+            m.workspace = workspace;
+            m.workspace_bytes = workspace != nullptr ? 9 : 0;
+            try {
+                check_memory(outputs, 2, &input, 1, m);
+            } catch (const invalid_argument& e) {
+                return e.what();
+            }
+            return "";
+        };
+        const auto narrow = [&](std::uintptr_t address) { return head_numbers_ref{floats_at(address), nullptr, 0}; };
+        const auto wide = [&](std::uintptr_t address) { return head_numbers_ref{nullptr, doubles_at(address), 0}; };
+        EXPECT_EQ(text(narrow(2096), 3), "pantile: out overlaps " + name + own);
+        EXPECT_EQ(text(narrow(2100), 3), "");
+        EXPECT_EQ(text(narrow(1988), 3), "");
+        EXPECT_EQ(text(narrow(1992), 3), "pantile: out overlaps " + name + own);
+        EXPECT_EQ(text(wide(1976), 3), "");
+        EXPECT_EQ(text(wide(1984), 3), "pantile: out overlaps " + name + own);
+        EXPECT_EQ(text(wide(5024), 2), "pantile: dsinks overlaps " + name + own);
+        EXPECT_EQ(text(wide(5032), 2), "");
+        EXPECT_EQ(text(narrow(4996), 1), "");
+        EXPECT_EQ(text(narrow(3000), 3), ""); // both are read
+        EXPECT_EQ(text(narrow(4000), 4, at(4015)), "pantile: options.workspace overlaps " + name + work);
+        EXPECT_EQ(text(narrow(4000), 4, at(4016)), "");
+        EXPECT_EQ(text(narrow(4000), 4, at(3992)), "pantile: options.workspace overlaps " + name + work);
+        EXPECT_EQ(text(narrow(4000), 4, at(3991)), "");
+    }
+    // Each of the arrays is looked at, whichever others are given.
+    option_memory all;
+    all.key_lengths = {reinterpret_cast<const index_t*>(std::uintptr_t{4000})}; // NOLINT
+    all.key_lengths_count = 1;
+    all.slopes = {floats_at(4100), nullptr, 0};
+    all.slopes_count = 2;
+    all.sinks = {floats_at(4200), nullptr, 0};
+    all.sinks_count = 2;
+    all.workspace_bytes = 1;
+    for (const auto& [address, name] :
+         {std::pair{4007U, "key_lengths"}, std::pair{4107U, "slopes"}, std::pair{4207U, "sinks"}}) {
+        all.workspace = at(address);
+        try {
+            check_memory(outputs, 2, &input, 1, all);
+            ADD_FAILURE() << "work memory over " << name;
+        } catch (const invalid_argument& e) {
+            EXPECT_EQ(e.what(), std::string("pantile: options.workspace overlaps options.") + name + work);
+        }
+    }
+}
+
 } // namespace
 } // namespace pantile::inline v0::core

@@ -26,7 +26,7 @@ std::string difference(const std::string& what, const tensor<double>& actual, co
 }
 
 tensor<double> as_tensor(const std::vector<double>& x) {
-    tensor<double> t({1, 1, 1, static_cast<index_t>(x.size())});
+    tensor<double> t({1, static_cast<index_t>(x.size()), 1, 1});
     t.data = x;
     return t;
 }
@@ -48,7 +48,8 @@ RC_GTEST_PROP(walks, give_attention_whatever_the_cut, ()) {
     std::string wrong = difference("out", r.forward.out, forward.out) + difference("lse", r.forward.lse, forward.lse) +
                         difference("dq", r.backward.dq, backward.dq) + difference("dk", r.backward.dk, backward.dk) +
                         difference("dv", r.backward.dv, backward.dv) +
-                        difference("dsinks", as_tensor(r.backward.dsinks), as_tensor(backward.dsinks));
+                        difference("dsinks", as_tensor(r.backward.dsinks), as_tensor(backward.dsinks)) +
+                        difference("dslopes", as_tensor(r.backward.dslopes), as_tensor(backward.dslopes));
     if (!c.bias.empty()) wrong += difference("dbias", r.backward.dbias, backward.dbias);
     RC_LOG() << wrong;
     RC_ASSERT(wrong.empty());
@@ -72,7 +73,10 @@ TEST_P(stored_cases, agree_with_walks_and_reference) {
             EXPECT_EQ(difference(who + " dbias", g.dbias, v.dbias), "");
         }
         if (!v.dsinks.empty()) {
-            EXPECT_EQ(difference(who + " dsinks", as_tensor(g.dsinks), as_tensor(v.dsinks)), "");
+            EXPECT_EQ(difference(who + " dsinks", as_tensor(g.dsinks), v.dsinks), "");
+        }
+        if (!v.dslopes.empty()) {
+            EXPECT_EQ(difference(who + " dslopes", as_tensor(g.dslopes), v.dslopes), "");
         }
     };
     check(plain_forward<double>(c, v.inputs), plain_backward<double>(c, v.inputs), "reference");
@@ -83,6 +87,8 @@ TEST_P(stored_cases, agree_with_walks_and_reference) {
     }
 }
 
+INSTANTIATE_TEST_SUITE_P(family, stored_cases, testing::ValuesIn(case_folders(PANTILE_VECTORS "/../family_vectors")),
+                         [](const auto& info) { return info.param.filename().string(); });
 INSTANTIATE_TEST_SUITE_P(float64, stored_cases, testing::ValuesIn(case_folders(PANTILE_VECTORS)),
                          [](const auto& info) { return info.param.filename().string(); });
 

@@ -89,7 +89,7 @@ TEST_P(forward_kernels, any_problem_in_any_layout) {
         most.kv_heads = 2;
         most.length = 300;
         most.dim = 200;
-        attention_case c = *any_case(most);
+        attention_case c = *any_served_case(most);
         gpu_call call;
         call.kernel = GetParam();
         call.inputs = *rc::gen::elementOf(device_inputs);

@@ -86,7 +86,7 @@ TEST_P(wide_kernels, any_problem_in_any_layout) {
         most.kv_heads = 2;
         most.length = 200;
         most.dim = 256;
-        attention_case c = *any_case(most);
+        attention_case c = *any_served_case(most);
         gpu_call call = wide_kernels::call();
         call.inputs = *rc::gen::elementOf(device_inputs);
         call.outputs = *rc::gen::elementOf(device_outputs);
@@ -176,7 +176,7 @@ TEST(partial_on_gpu, halves_merge_to_the_whole) {
         most.length = 200;
         most.dim = 140;
         most.empty = false;
-        attention_case c = *any_case(most);
+        attention_case c = *any_served_case(most);
         c.key_lengths.clear(); // a cut would have to shorten them too
         gpu_call call;
         call.outputs = *rc::gen::elementOf(device_outputs);

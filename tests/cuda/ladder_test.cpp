@@ -55,34 +55,95 @@ std::string refusal(const core::problem& p, const call_facts& call, const device
 
 // ---------------------------------------------------------------------------------------------------- the catalogue
 
-/// The padded dims that each kind of kernel is compiled for, each once.
+/// The padded dims that each kind of kernel is compiled for: each once where one instance serves all calls, else once for plain calls and
+/// once for those with a score function.
 TEST(ladder, every_table_is_in_the_catalogue) {
-    using entry = std::tuple<cuda_kernel, dtype, int, int, int>; // and the rows of a tile
+    using entry = std::tuple<cuda_kernel, dtype, int, int, int,
+                             bool>; // and the rows of a tile, and whether scored calls are served
     std::multiset<entry> found;
     for (const auto& table : kernel_tables()) {
-        for (const kernel& k : table) found.insert({k.kind, k.type, k.dim, k.value_dim, k.rows});
+        for (const kernel& k : table) found.insert({k.kind, k.type, k.dim, k.value_dim, k.rows, k.serves_scored});
     }
     std::multiset<entry> expected;
+    const auto insert = [&](cuda_kernel kind, dtype type, int dim, int value_dim, int rows) {
+        const bool twice = type == dtype::fp64 || (bytes_of(type) == 2 && kind != cuda_kernel::decode);
+        if (twice) expected.insert({kind, type, dim, value_dim, rows, false});
+        expected.insert({kind, type, dim, value_dim, rows, true});
+    };
     const auto add = [&](cuda_kernel kind, dtype type, std::initializer_list<std::pair<int, int>> dims_and_rows) {
-        for (const auto& [dim, rows] : dims_and_rows) expected.insert({kind, type, dim, dim, rows});
+        for (const auto& [dim, rows] : dims_and_rows) insert(kind, type, dim, dim, rows);
     };
     for (const dtype t : {dtype::fp16, dtype::bf16}) {
         add(cuda_kernel::portable, t, {{64, 128}, {96, 128}, {128, 128}, {192, 64}, {256, 64}});
         add(cuda_kernel::decode, t, {{64, 64}, {96, 64}, {128, 64}, {192, 64}, {256, 64}});
         for (int twice = 0; twice < 2; ++twice) add(cuda_kernel::decode, t, {{64, 16}, {128, 16}, {256, 16}});
         add(cuda_kernel::sm90, t, {{64, 192}, {64, 128}, {128, 128}, {192, 128}, {256, 128}});
-        expected.insert({cuda_kernel::sm90, t, 192, 128, 128});
+        insert(cuda_kernel::sm90, t, 192, 128, 128);
     }
     for (const auto kind : {cuda_kernel::portable, cuda_kernel::decode, cuda_kernel::ffma}) {
         add(kind, dtype::fp32, {{64, 64}, {96, 64}, {128, 64}, {192, 64}, {256, 64}});
     }
     add(cuda_kernel::sm90, dtype::fp32, {{64, 192}, {96, 128}, {128, 128}, {192, 128}, {256, 128}});
-    expected.insert({cuda_kernel::sm90, dtype::fp32, 192, 128, 128});
+    insert(cuda_kernel::sm90, dtype::fp32, 192, 128, 128);
     add(cuda_kernel::portable, dtype::fp64,
         {{64, 64}, {96, 64}, {128, 64}, {128, 32}, {192, 64}, {256, 64}, {256, 32}});
     add(cuda_kernel::decode, dtype::fp64, {{64, 64}, {96, 64}, {128, 32}, {192, 64}, {256, 32}});
     add(cuda_kernel::sm90, dtype::fp64, {{64, 64}, {96, 64}, {128, 128}, {192, 64}, {256, 64}});
     EXPECT_EQ(found, expected);
+}
+
+/// A plain call gets an instance without a score stage where there is one; a call with a score function one that has it, with the same
+/// sizes. Sinks alone are plain.
+TEST(ladder, score_functions_choose_their_own_instances) {
+    const float slope = 1.0F;
+    for (const dtype t : {dtype::fp16, dtype::bf16, dtype::fp32, dtype::fp64}) {
+        for (const auto kind : {cuda_kernel::portable, cuda_kernel::sm90, cuda_kernel::decode}) {
+            for (const index_t dim : {64, 96, 128, 192, 256}) {
+                core::problem p;
+                p.batch = p.q_heads = p.kv_heads = 1;
+                p.q_len = p.k_len = 2048;
+                p.head_dim = p.value_dim = dim;
+                call_facts call;
+                call.type = t;
+                call.vectors = true;
+                call.forced = kind;
+                const kernel& plain = *choose(p, call, h100).chosen;
+                p.features.sinks.narrow = &slope;
+                EXPECT_EQ(choose(p, call, h100).chosen, &plain);
+                p.features.slopes.narrow = &slope;
+                const kernel& sloped = *choose(p, call, h100).chosen;
+                p.features.slopes = {};
+                p.features.softcap = 3.0;
+                const kernel& capped = *choose(p, call, h100).chosen;
+                EXPECT_TRUE(sloped.serves_scored);
+                EXPECT_EQ(&capped, &sloped);
+                const bool one_for_all = t == dtype::fp32 || (kind == cuda_kernel::decode && t != dtype::fp64);
+                EXPECT_EQ(plain.serves_scored, one_for_all);
+                EXPECT_EQ(plain.kind, sloped.kind);
+                EXPECT_EQ(std::tie(plain.dim, plain.value_dim, plain.rows, plain.keys),
+                          std::tie(sloped.dim, sloped.value_dim, sloped.rows, sloped.keys));
+            }
+        }
+    }
+}
+
+/// The copy engine's kernels count positions in 32 bits: with slopes an offset must fit.
+TEST(ladder, far_offsets_with_slopes_are_not_for_hopper) {
+    const float slope = 1.0F;
+    core::problem p;
+    p.batch = p.q_heads = p.kv_heads = 1;
+    p.q_len = p.k_len = 2048;
+    p.head_dim = p.value_dim = 64;
+    call_facts call;
+    call.type = dtype::bf16;
+    call.vectors = true;
+    for (const index_t offset : {(index_t{1} << 30) + 1, -(index_t{1} << 30) - 1}) {
+        p.mask = causal().at_offset(offset);
+        p.features = {};
+        EXPECT_EQ(choose(p, call, h100).chosen->kind, cuda_kernel::sm90);
+        p.features.slopes.narrow = &slope;
+        EXPECT_EQ(choose(p, call, h100).chosen->kind, cuda_kernel::portable);
+    }
 }
 
 /// The smallest padded dims that hold the call's, head and value dim each.

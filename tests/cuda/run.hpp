@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace pantile::test {
@@ -23,10 +24,30 @@ struct gpu_call {
     index_t shift = 0; ///< elements by which the tensors miss a 256-byte boundary
 };
 
+/// A case's slopes and sinks in device memory, of the type computed in.
+template <class Row>
+class uploaded_features {
+  public:
+    explicit uploaded_features(const attention_case& c)
+        : slopes_(std::vector<Row>(c.slopes.begin(), c.slopes.end())),
+          sinks_(std::vector<Row>(c.sinks.begin(), c.sinks.end())), slopes_count_(c.slopes.size()),
+          sinks_count_(c.sinks.size()) {}
+    /// `carries_sinks`: of the parts of a row exactly one does.
+    void join(device_options& o, bool carries_sinks = true) const {
+        if (slopes_count_ > 0) o.slopes = on_device(std::span<const Row>(slopes_.data(), slopes_count_));
+        if (sinks_count_ > 0 && carries_sinks) o.sinks = on_device(std::span<const Row>(sinks_.data(), sinks_count_));
+    }
+
+  private:
+    on_gpu<Row> slopes_, sinks_;
+    std::size_t slopes_count_, sinks_count_;
+};
+
 inline device_options options_of(const attention_case& c, const gpu_call& call) {
     device_options o;
     o.mask = mask_of(c);
     o.scale = c.scale;
+    o.softcap = c.softcap;
     o.kernel = call.kernel;
     o.key_splits = call.key_splits;
     return o;
@@ -90,7 +111,9 @@ gpu_result forward_on_gpu(const attention_case& c, const attention_inputs& in, c
     const uploaded<Out> gout(out, call.shift);
     const uploaded<row> glse(lse, 0);
     const on_gpu<index_t> lengths(c.key_lengths);
+    const uploaded_features<row> features(c);
     device_options o = options_of(c, call);
+    features.join(o);
     if (!c.key_lengths.empty()) o.key_lengths = lengths.data();
     const cudaStream_t stream = nullptr;
     if (call.want_lse) {
@@ -122,6 +145,7 @@ gpu_result merged_on_gpu(const attention_case& c, const attention_inputs& in, co
     const uploaded<row> gout[2] = {{out[0], call.shift}, {out[1], call.shift}};
     const uploaded<row> gmax[2] = {{max[0], 0}, {max[1], 0}};
     const uploaded<row> gsum[2] = {{sum[0], 0}, {sum[1], 0}};
+    const uploaded_features<row> features(c);
     cudaStream_t stream{};
     EXPECT_EQ(cudaSuccess, cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     const auto part = [&](int n) { return device_partial_view<row>{gout[n].view(), gmax[n].rows(), gsum[n].rows()}; };
@@ -132,6 +156,7 @@ gpu_result merged_on_gpu(const attention_case& c, const attention_inputs& in, co
     const index_t end[2] = {cut, c.k_len};
     for (int n = 0; n < 2; ++n) {
         device_options o = options_of(c, call);
+        features.join(o, n == 1);
         o.mask = o.mask.at_offset(whole_offset - begin[n]);
         auto keys = gk.view();
         auto values = gv.view();

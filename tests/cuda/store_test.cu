@@ -20,10 +20,10 @@ __global__ void store_kernel(const __grid_constant__ CUtensorMap map, int first_
     const int lane = static_cast<int>(threadIdx.x);
     float o[64];
     for (int i = 0; i < 64; ++i) {
-        o[i] = 2.0F * static_cast<float>(out_number(lane / 4 + i / 2 % 2 * 8, i / 4 * 8 + lane % 4 * 2 + i % 2));
+        o[i] = 2.0F * static_cast<float>(out_number(fragment::row_of_lane(lane, fragment::row(i)),
+                                                    fragment::first_key(lane) + fragment::key(i)));
     }
-    const row_state<float> state[2] = {{0.0F, 2.0F}, {0.0F, 2.0F}};
-    store_through_shared_memory<__half>(map, stage, o, state, first_row, head, batch);
+    store_through_shared_memory<__half>(map, stage, o, {0.5F, 0.5F}, first_row, head, batch);
     if (lane == 0) ptx::wait_until_stores_are_read();
 }
 

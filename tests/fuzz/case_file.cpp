@@ -90,8 +90,12 @@ void require_consistent(const attention_case& c, const attention_inputs& in) {
             "case: not one key length a batch");
     for (const index_t n : c.key_lengths) require(n >= 0 && n <= c.k_len, "case: a key length beyond the keys");
     require(c.left.value_or(0) >= 0 && c.right.value_or(0) >= 0, "case: a negative side of the window");
-    require(c.softcap == 0.0 && c.slopes.empty() && c.sinks.empty() && c.bias.empty() && c.block_mask.empty(),
-            "case: a feature that the page does not have");
+    require(c.softcap >= 0.0, "case: a soft cap below 0");
+    for (const auto* numbers : {&c.slopes, &c.sinks}) {
+        require(numbers->empty() || numbers->size() == static_cast<std::size_t>(c.q_heads),
+                "case: not one number a query head");
+    }
+    require(c.bias.empty() && c.block_mask.empty(), "case: a feature that the page does not have");
 }
 
 conformance::results run_plainly(const attention_case& c, const attention_inputs& in, conformance::dtype,
@@ -107,6 +111,13 @@ conformance::results run_plainly(const attention_case& c, const attention_inputs
     r.dq = std::move(gradients.dq);
     r.dk = std::move(gradients.dk);
     r.dv = std::move(gradients.dv);
+    const auto as_rows = [](const std::vector<double>& heads) {
+        tensor<double> t({1, static_cast<index_t>(heads.size()), 1, 1});
+        t.data = heads;
+        return t;
+    };
+    r.dslopes = as_rows(gradients.dslopes);
+    r.dsinks = as_rows(gradients.dsinks);
     return r;
 }
 
@@ -132,6 +143,9 @@ void require_as_said(const json& file, const attention_case& c) {
             "case: ran under another alignment than the file's");
     const json scale = file.value("scale", json(1.0 / std::sqrt(static_cast<double>(c.head_dim))));
     require(scale.is_number() && scale.get<double>() == c.scale, "case: ran under another scale than the file's");
+    const json softcap = file.value("softcap", json(0.0));
+    require(softcap.is_number() && softcap.get<double>() == c.softcap,
+            "case: ran under another soft cap than the file's");
     const json shape = file.value("shape", json::object());
     const std::pair<const char*, index_t> sizes[] = {
         {"batch", c.batch}, {"q_heads", c.q_heads},   {"kv_heads", c.kv_heads},  {"q_len", c.q_len},

@@ -97,8 +97,13 @@ void lay_out(page_call& c, bytes& from) {
     if (c.what == function::forward_lse) make.add("lse", true, o, statistic, 3);
 }
 
+/// One of the function's tensors.
+view& any_view(page_call& c, bytes& from) {
+    return c.views[static_cast<std::size_t>(from.below(static_cast<int>(c.tensors)))];
+}
+
 void spoil_view(page_call& c, bytes& from) {
-    view& v = c.views[static_cast<std::size_t>(from.below(static_cast<int>(c.views.size())))];
+    view& v = any_view(c, from);
     const auto axis = static_cast<std::size_t>(from.below(v.rank));
     switch (from.below(9)) {
     case 0:
@@ -111,7 +116,7 @@ void spoil_view(page_call& c, bytes& from) {
         v.null = true;
         break;
     case 3: { // onto or beside another one
-        const view& other = c.views[static_cast<std::size_t>(from.below(static_cast<int>(c.views.size())))];
+        const view& other = any_view(c, from);
         v.at = (other.at / v.element_bytes + from.below(64) - 32) * v.element_bytes;
         break;
     }
@@ -129,7 +134,7 @@ void spoil_view(page_call& c, bytes& from) {
         v.stride[axis] = 0;
         break;
     case 7: { // the very memory of another one
-        const view& other = c.views[static_cast<std::size_t>(from.below(static_cast<int>(c.views.size())))];
+        const view& other = any_view(c, from);
         v.at = other.at / v.element_bytes * v.element_bytes;
         v.stride = other.stride;
         break;
@@ -141,9 +146,89 @@ void spoil_view(page_call& c, bytes& from) {
     }
 }
 
+/// Memory of its own, or that of a tensor.
+index_t any_place(page_call& c, bytes& from) {
+    if (from.below(4) == 0) return any_view(c, from).at / 8 * 8;
+    c.used += 256;
+    return c.used - 192;
+}
+
+void make_heads(page_call& c, heads& h, bytes& from) {
+    static constexpr double numbers[] = {
+        0.5,   0.0,  -0.25, 2.0,      8.0,      1e-320,    3e38,
+        -3e38, 2e38, 1e300, -1.5e308, HUGE_VAL, -HUGE_VAL, std::numeric_limits<double>::quiet_NaN()};
+    const int form = from.byte();
+    h.narrow = (form & 1) != 0;
+    h.null = form / 2 % 16 == 1;
+    h.device = form / 2 % 16 == 2;
+    // One a query head, one a batch and query head, or some other number of them. Heads may be very many by now.
+    const view& q = c.views[0];
+    const index_t counts[] = {q.extent[1], q.extent[1], q.extent[0] % 64 * (q.extent[1] % 64), from.below(12)};
+    const index_t count = std::clamp<index_t>(counts[form / 64], 0, 16);
+    h.numbers.clear();
+    // As many zeros as there are numbers behind the input's end; otherwise mostly ordinary ones.
+    for (index_t n = 0; n < count; ++n) {
+        const int b = from.byte();
+        h.numbers.push_back(b < 28 ? numbers[b % 14] : (b - 128) / 64.0);
+    }
+    h.at = any_place(c, from);
+}
+
+/// Asks a backward call for dslopes, dsinks or both.
+void want_gradients(page_call& c, bytes& from) {
+    if (c.what != function::backward || c.views.size() > c.tensors) return;
+    const int which = 1 + from.below(3);
+    const char* const names[] = {"dslopes", "dsinks"};
+    for (int n = 0; n < 2; ++n) {
+        if ((which >> n & 1) == 0) continue;
+        const int form = from.byte();
+        const index_t count = form < 192 ? c.views[0].extent[1] : form % 16;
+        view v{names[n], true, 3, {1, 1, count, 1}, {0, 0, 1, 1}};
+        v.element_bytes = (form & 1) != 0 ? 4 : 8;
+        v.null = form / 2 % 16 == 1;
+        v.device = form / 2 % 16 == 2;
+        v.at = any_place(c, from);
+        c.views.push_back(v);
+    }
+}
+
+/// What came later than the other options: by bytes that stood for the first few of them a second time.
+void spoil_features(page_call& c, bytes& from, int which) {
+    static constexpr double caps[] = {30.0,
+                                      0.0,
+                                      0.5,
+                                      1e-40,
+                                      -1.0,
+                                      -0.0,
+                                      3e38,
+                                      2e38,
+                                      1e300,
+                                      1.5e308,
+                                      1e308,
+                                      HUGE_VAL,
+                                      std::numeric_limits<double>::quiet_NaN()};
+    switch (which) {
+    case 0:
+        c.o.softcap = caps[from.below(13)];
+        break;
+    case 1:
+        make_heads(c, c.slopes, from);
+        break;
+    case 2:
+        make_heads(c, c.sinks, from);
+        break;
+    default:
+        want_gradients(c, from);
+    }
+}
+
 void spoil_options(page_call& c, bytes& from) {
     options& o = c.o;
-    switch (from.below(14)) {
+    const int which = from.byte();
+    if (which >= 252) spoil_features(c, from, which - 252);
+    switch (which >= 252 ? -1 : which % 14) {
+    case -1:
+        break;
     case 0:
         o.mask.left = any_number(from);
         break;
@@ -192,9 +277,7 @@ void spoil_options(page_call& c, bytes& from) {
         break;
     }
     case 11: // onto a tensor
-        if (!c.key_lengths.empty())
-            c.key_lengths_at =
-                c.views[static_cast<std::size_t>(from.below(static_cast<int>(c.views.size())))].at / 8 * 8;
+        if (!c.key_lengths.empty()) c.key_lengths_at = any_view(c, from).at / 8 * 8;
         break;
     case 12:
         c.workspace_at = c.used + 64 + from.below(64);
@@ -202,13 +285,15 @@ void spoil_options(page_call& c, bytes& from) {
         c.used = c.workspace_at + c.workspace_bytes;
         break;
     default:
-        c.workspace_at =
-            c.views[static_cast<std::size_t>(from.below(static_cast<int>(c.views.size())))].at - from.below(256);
+        c.workspace_at = any_view(c, from).at;
+        c.workspace_at -= from.below(256);
         c.workspace_bytes = 256;
     }
     // Memory of options is always the arena's.
     const auto into_arena = [](index_t at) { return std::clamp<index_t>(at, 0, arena_bytes / 2); };
     if (c.key_lengths_at) c.key_lengths_at = into_arena(*c.key_lengths_at);
+    c.slopes.at = into_arena(c.slopes.at);
+    c.sinks.at = into_arena(c.sinks.at);
     c.workspace_at = into_arena(c.workspace_at);
     c.used = std::min(c.used, arena_bytes);
 }
@@ -233,6 +318,13 @@ partial_view<T> part_at(const page_call& c, std::size_t first, std::byte* arena)
             rows_at<T>(c.views[first + 2], arena)};
 }
 
+head_gradients gradients_at(const view& v, std::byte* arena) {
+    const auto count = static_cast<std::size_t>(v.extent[2]);
+    const memory where = v.device ? memory::device : memory::host;
+    if (v.element_bytes == 4) return {tensor_at<float>(v, arena).data, count, where};
+    return {tensor_at<double>(v, arena).data, count, where};
+}
+
 template <class In, class Out, class Stat>
 void call_typed(const page_call& c, std::byte* arena, const options& o) {
     const auto& v = c.views;
@@ -252,6 +344,16 @@ void call_typed(const page_call& c, std::byte* arena, const options& o) {
     case function::partial:
         return attention_partial(q, k, w, part_at<Stat>(c, 3, arena), o);
     default:
+        if (v.size() > c.tensors) {
+            gradients to{.dq = tensor_at<Out>(v[6], arena),
+                         .dk = tensor_at<Out>(v[7], arena),
+                         .dv = tensor_at<Out>(v[8], arena)};
+            for (std::size_t n = c.tensors; n < v.size(); ++n) {
+                (std::string(v[n].name) == "dslopes" ? to.dslopes : to.dsinks) = gradients_at(v[n], arena);
+            }
+            return attention_backward(q, k, w, tensor_at<const In>(v[3], arena), rows_at<const Stat>(v[4], arena),
+                                      {.dout = tensor_at<const In>(v[5], arena)}, to, o);
+        }
         return attention_backward(q, k, w, tensor_at<const In>(v[3], arena), rows_at<const Stat>(v[4], arena),
                                   tensor_at<const In>(v[5], arena), tensor_at<Out>(v[6], arena),
                                   tensor_at<Out>(v[7], arena), tensor_at<Out>(v[8], arena), o);
@@ -279,6 +381,7 @@ page_call make_call(bytes& from) {
     c.type = static_cast<number>(from.below(6));
     if (!c.has_options() && c.type != number::f64) c.type = number::f32; // parts have these types only
     lay_out(c, from);
+    c.tensors = c.views.size();
     for (int changes = 0; !from.ended() && changes < 12; ++changes) {
         if (c.has_options() && from.flag()) {
             spoil_options(c, from);

@@ -28,16 +28,36 @@ struct view {
     index_t at = 0; ///< bytes from the arena's begin
     bool null = false;
     index_t element_bytes = 4;
+    bool device = false; ///< of gradients of heads only: said to be device memory
 
     [[nodiscard]] bool empty() const;
+};
+
+/// Slopes or sinks, somewhere in the arena. None without numbers.
+struct heads {
+    std::vector<double> numbers;
+    bool narrow = false; ///< in fp32, to which they are rounded
+    bool null = false;
+    bool device = false;
+    index_t at = 0;
+
+    [[nodiscard]] index_t element_bytes() const { return narrow ? 4 : 8; }
+    [[nodiscard]] index_t bytes() const { return static_cast<index_t>(numbers.size()) * element_bytes(); }
+    /// As the page reads it.
+    [[nodiscard]] double operator[](std::size_t i) const {
+        return narrow ? static_cast<double>(static_cast<float>(numbers[i])) : numbers[i];
+    }
 };
 
 struct page_call {
     function what = function::forward;
     number type = number::f32;
-    std::vector<view> views; ///< in the order of the function's arguments
+    std::vector<view>
+        views; ///< in the order of the function's arguments; behind them dslopes and dsinks, where they are wanted
+    std::size_t tensors = 0; ///< of the views, those that are arguments
     index_t used = 0;        ///< bytes of the arena that the call may know of
     options o;               ///< without memory
+    heads slopes, sinks;
     std::optional<index_t> key_lengths_at;
     std::vector<index_t> key_lengths;
     index_t workspace_at = 0;

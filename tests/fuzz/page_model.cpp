@@ -50,6 +50,31 @@ void judge_rows(std::vector<fault>& found, const view& v, const view& q, const v
     if (v.rank == 4) require_same(found, {v, 3}, {*dims, 3});
 }
 
+/// More than the precision computed in holds, times log2(e); or no number.
+bool is_too_large(double x, number type) {
+    const long double largest = type == number::f64 ? static_cast<long double>(std::numeric_limits<double>::max())
+                                                    : static_cast<long double>(std::numeric_limits<float>::max());
+    return !std::isfinite(x) || std::abs(static_cast<long double>(x)) * 1.442695040888963407L > largest;
+}
+
+void judge_heads(std::vector<fault>& found, const std::string& name, const heads& h, const page_call& c) {
+    const auto refuse = [&](bool wrong, const std::string& subject, const char* reason) {
+        if (wrong) found.push_back({name + subject, reason});
+    };
+    const bool of_batches = &h == &c.slopes;
+    const auto count = static_cast<index_t>(h.numbers.size());
+    if (count == 0) return;
+    const view& q = c.views[0];
+    const bool fits = count == q.extent[1] || (of_batches && wide{count} == wide{q.extent[0]} * q.extent[1]);
+    refuse(h.device, " is device memory", "must lie together");
+    refuse(h.null, " has " + text_of(count) + " entries", "data is null");
+    refuse(!fits, " has " + text_of(count) + " entries", "one a query head");
+    for (std::size_t i = 0; i < h.numbers.size(); ++i) {
+        const bool no_sink = !of_batches && h[i] == -HUGE_VAL;
+        refuse(is_too_large(h[i], c.type) && !no_sink, "[" + std::to_string(i) + "] is ", "must be finite");
+    }
+}
+
 void judge_options(std::vector<fault>& found, const page_call& c, const view& q, const view& k) {
     const options& o = c.o;
     const auto refuse = [&](bool wrong, const std::string& subject, const char* reason) {
@@ -60,10 +85,10 @@ void judge_options(std::vector<fault>& found, const page_call& c, const view& q,
     refuse(o.mask.offset < -limit || o.mask.offset > limit, "mask.offset is " + text_of(o.mask.offset), "within ±2^48");
     const int align = static_cast<int>(o.mask.align);
     refuse(align > 2, "mask.align is " + text_of(align), "alignment::bottom_right");
-    const long double largest = c.type == number::f64 ? static_cast<long double>(std::numeric_limits<double>::max())
-                                                      : static_cast<long double>(std::numeric_limits<float>::max());
-    const long double scale = o.scale.value_or(0.0);
-    refuse(!std::isfinite(scale) || std::abs(scale) * 1.442695040888963407L > largest, "scale is ", "finite");
+    refuse(is_too_large(o.scale.value_or(0.0), c.type), "scale is ", "finite");
+    refuse(is_too_large(o.softcap, c.type) || o.softcap < 0.0, "softcap is ", "at least 0");
+    judge_heads(found, "options.slopes", c.slopes, c);
+    judge_heads(found, "options.sinks", c.sinks, c);
     refuse(o.threads < 0, "threads is " + text_of(o.threads), "at least 0");
     const tile_plan plan = o.plan.value_or(tile_plan{0, 0, 0});
     refuse(plan.row_tile < 0 || plan.key_tile < 0 || plan.key_splits < 0,
@@ -101,6 +126,22 @@ void judge_inputs(std::vector<fault>& found, const page_call& c) {
     judge_options(found, c, q, k);
 }
 
+/// Gradients of slopes or sinks that are wanted.
+void judge_gradients(std::vector<fault>& found, const view& v, const page_call& c) {
+    const std::string name = v.name;
+    const heads& h = name == "dslopes" ? c.slopes : c.sinks;
+    const view& q = c.views[0];
+    const auto refuse = [&](bool wrong, const std::string& subject, const char* reason) {
+        if (wrong) found.push_back({name + subject, reason});
+    };
+    const auto given = static_cast<index_t>(h.numbers.size());
+    refuse(given == 0, " is wanted", "is not given");
+    refuse(given > 0 && given != q.extent[1], " is wanted", "summed over batches");
+    refuse(v.device, " is device memory", "must lie together");
+    refuse(v.extent[2] != q.extent[1], " has " + text_of(v.extent[2]) + " entries", "one a query head");
+    refuse(v.null && v.extent[2] > 0, ".data is null", "has entries");
+}
+
 void judge_shapes(std::vector<fault>& found, const page_call& c) {
     const auto& v = c.views;
     switch (c.what) {
@@ -116,6 +157,7 @@ void judge_shapes(std::vector<fault>& found, const page_call& c) {
             judge_view(found, v[n]);
             for (int i = 0; i < 4; ++i) require_same(found, {v[n], i}, {v[n - 6], i});
         }
+        for (std::size_t n = c.tensors; n < v.size(); ++n) judge_gradients(found, v[n], c);
         break;
     default:
         for (std::size_t n = 3; n < v.size(); ++n) judge_rows(found, v[n], v[0], &v[2]);
@@ -184,15 +226,25 @@ class memory_judge {
                 if (!v[m].output || m < n) judge_pair(regions_[n], regions_[m], "memory of its own");
             }
         }
-        const auto lengths_bytes = static_cast<index_t>(call_.key_lengths.size() * sizeof(index_t));
-        const region lengths = array_of("options.key_lengths", call_.key_lengths_at.value_or(0), lengths_bytes);
+        std::vector<region> read; // what the options name
+        const auto add = [&](const char* name, index_t at, index_t bytes) {
+            if (bytes > 0) read.push_back(array_of(name, at, bytes));
+        };
+        add("options.key_lengths", call_.key_lengths_at.value_or(0),
+            static_cast<index_t>(call_.key_lengths.size() * sizeof(index_t)));
+        add("options.slopes", call_.slopes.at, call_.slopes.bytes());
+        add("options.sinks", call_.sinks.at, call_.sinks.bytes());
         const region work = array_of("options.workspace", call_.workspace_at, call_.workspace_bytes);
         for (std::size_t n = 0; n < v.size(); ++n) {
             if (v[n].empty()) continue;
-            if (v[n].output && lengths_bytes > 0) judge_pair(regions_[n], lengths, "memory of its own");
+            for (const region& array : read) {
+                if (v[n].output) judge_pair(regions_[n], array, "memory of its own");
+            }
             if (call_.workspace_bytes > 0) judge_pair(work, regions_[n], "work memory");
         }
-        if (call_.workspace_bytes > 0 && lengths_bytes > 0) judge_pair(work, lengths, "work memory");
+        for (const region& array : read) {
+            if (call_.workspace_bytes > 0) judge_pair(work, array, "work memory");
+        }
     }
 
   private:

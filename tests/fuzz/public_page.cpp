@@ -109,6 +109,11 @@ class guarded {
         }
         ASAN_UNPOISON_MEMORY_REGION(o.key_lengths.ref().data(),
                                     static_cast<std::size_t>(o.key_lengths.size()) * sizeof(index_t));
+        for (const head_numbers* h : {&o.slopes, &o.sinks}) {
+            if (h->ref().given())
+                ASAN_UNPOISON_MEMORY_REGION(h->ref().data(),
+                                            static_cast<std::size_t>(h->size() * h->ref().element_bytes()));
+        }
         ASAN_UNPOISON_MEMORY_REGION(o.workspace.data(), o.workspace.size());
 #endif
     }
@@ -137,10 +142,14 @@ class page_run {
             std::memcpy(to, c.key_lengths.data(), c.key_lengths.size() * sizeof(index_t));
             options_.key_lengths = {reinterpret_cast<const index_t*>(to), c.key_lengths.size()};
         }
+        options_.slopes = placed(c.slopes);
+        options_.sinks = placed(c.sinks);
         options_.workspace = {arena_.data() + c.workspace_at, static_cast<std::size_t>(c.workspace_bytes)};
     }
 
     void hold() {
+        // Of two arrays of the options in one place, one does not hold what the call says.
+        if (arrays_share_memory()) return;
         judgement j = judge(call_);
         if (call_.has_options()) hold_explain(j);
         // A right call of memory that is not ours, or of days, is not made.
@@ -171,6 +180,34 @@ class page_run {
     }
 
   private:
+    head_numbers placed(const heads& h) {
+        std::byte* const to = arena_.data() + h.at;
+        for (std::size_t n = 0; n < h.numbers.size(); ++n) {
+            const double wide = h[n];
+            const auto narrow = static_cast<float>(wide);
+            if (h.narrow) std::memcpy(to + n * sizeof narrow, &narrow, sizeof narrow);
+            if (!h.narrow) std::memcpy(to + n * sizeof wide, &wide, sizeof wide);
+        }
+        const memory where = h.device ? memory::device : memory::host;
+        if (h.narrow) return {h.null ? nullptr : reinterpret_cast<const float*>(to), h.numbers.size(), where};
+        return {h.null ? nullptr : reinterpret_cast<const double*>(to), h.numbers.size(), where};
+    }
+
+    [[nodiscard]] bool arrays_share_memory() const {
+        const auto lengths_bytes = static_cast<index_t>(call_.key_lengths.size() * sizeof(index_t));
+        const std::pair<index_t, index_t> arrays[] = {{call_.key_lengths_at.value_or(0), lengths_bytes},
+                                                      {call_.slopes.at, call_.slopes.bytes()},
+                                                      {call_.sinks.at, call_.sinks.bytes()}};
+        for (int i = 0; i < 3; ++i) {
+            for (int j = 0; j < i; ++j) {
+                const auto& [a, a_bytes] = arrays[i];
+                const auto& [b, b_bytes] = arrays[j];
+                if (a < b + b_bytes && b < a + a_bytes) return true;
+            }
+        }
+        return false;
+    }
+
     static std::vector<fault> with(std::vector<fault> a, const std::vector<fault>& b) {
         a.insert(a.end(), b.begin(), b.end());
         return a;

@@ -1,5 +1,6 @@
 // The fuzzers over their kept inputs, in every build: what they once reached, and what they once found, stays right. And their
 // judges by calls that are wrong on purpose: a fuzzer that nothing alarms finds nothing.
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -111,6 +112,74 @@ TEST(page_model, knows_what_is_wrong) {
     EXPECT_EQ(spoilt(function::merge, into_a), "");
     EXPECT_THAT(spoilt(function::merge, [&](page_call& c) { c.views[6].at = c.views[3].at; }),
                 HasSubstr("overlaps b.out"));
+}
+
+/// The same of soft caps, slopes, sinks and their gradients: 4 query heads, one batch.
+TEST(page_model, knows_what_is_wrong_with_features) {
+    using testing::HasSubstr;
+    const auto spoilt = [](function what, auto change) {
+        page_call c = small_call(what);
+        c.used += 4096;
+        c.slopes.numbers = {1, 2, 3, 4}, c.slopes.at = c.used - 4096 + 64;
+        c.sinks.numbers = {-HUGE_VAL, 0, 1, 2}, c.sinks.at = c.used - 4096 + 128;
+        change(c);
+        return reasons(judge(c));
+    };
+    constexpr auto forward = function::forward;
+    EXPECT_EQ(spoilt(forward, [](page_call&) {}), "");
+    EXPECT_EQ(spoilt(forward, [](page_call& c) { c.o.softcap = 2.3e38; }), "");
+    EXPECT_THAT(spoilt(forward, [](page_call& c) { c.o.softcap = 2.4e38; }), HasSubstr("softcap is : at least 0"));
+    EXPECT_THAT(spoilt(forward, [](page_call& c) { c.o.softcap = -1; }), HasSubstr("softcap is : at least 0"));
+    EXPECT_THAT(spoilt(forward, [](page_call& c) { c.o.softcap = std::nan(""); }),
+                HasSubstr("softcap is : at least 0"));
+    EXPECT_THAT(spoilt(forward, [](page_call& c) { c.slopes.numbers.pop_back(); }),
+                HasSubstr("options.slopes has 3 entries: one a query head"));
+    EXPECT_THAT(spoilt(forward, [](page_call& c) { c.sinks.numbers.resize(8); }),
+                HasSubstr("options.sinks has 8 entries: one a query head"));
+    EXPECT_THAT(spoilt(forward, [](page_call& c) { c.sinks.device = true; }),
+                HasSubstr("options.sinks is device memory"));
+    EXPECT_THAT(spoilt(forward, [](page_call& c) { c.slopes.null = true; }), HasSubstr("data is null"));
+    EXPECT_THAT(spoilt(forward, [](page_call& c) { c.slopes.numbers[1] = -HUGE_VAL; }),
+                HasSubstr("options.slopes[1] is"));
+    EXPECT_THAT(spoilt(forward, [](page_call& c) { c.sinks.numbers[3] = 3e38; }), HasSubstr("options.sinks[3] is"));
+    EXPECT_THAT(spoilt(forward, [](page_call& c) { c.slopes.at = c.views[3].at; }),
+                HasSubstr("out overlaps options.slopes"));
+    EXPECT_EQ(spoilt(forward, [](page_call& c) { c.slopes.at = c.views[0].at; }), ""); // both are read
+    EXPECT_THAT(spoilt(forward,
+                       [](page_call& c) {
+                           c.workspace_at = c.sinks.at + 31;
+                           c.workspace_bytes = 1;
+                       }),
+                HasSubstr("options.workspace overlaps options.sinks"));
+    const auto wants = [](const char* name, auto change) {
+        return [name, change](page_call& c) {
+            view v{name, true, 3, {1, 1, 4, 1}, {0, 0, 1, 1}, c.used - 4096 + 256};
+            change(c, v);
+            c.views.push_back(v);
+        };
+    };
+    const auto gradients = [&](const char* name, auto change) {
+        return spoilt(function::backward, wants(name, change));
+    };
+    EXPECT_EQ(gradients("dslopes", [](page_call&, view&) {}), "");
+    EXPECT_EQ(gradients("dsinks", [](page_call&, view&) {}), "");
+    EXPECT_THAT(gradients("dsinks", [](page_call& c, view&) { c.sinks.numbers.clear(); }),
+                HasSubstr("dsinks is wanted: is not given"));
+    EXPECT_THAT(gradients("dslopes",
+                          [](page_call& c, view& v) {
+                              c.views[0].extent[0] = c.views[1].extent[0] = c.views[2].extent[0] = 2;
+                              c.slopes.numbers.resize(8);
+                              v.at += 64;
+                          }),
+                HasSubstr("dslopes is wanted: summed over batches"));
+    EXPECT_THAT(gradients("dsinks", [](page_call&, view& v) { v.extent[2] = 5; }), HasSubstr("dsinks has 5 entries"));
+    EXPECT_THAT(gradients("dsinks", [](page_call&, view& v) { v.device = true; }),
+                HasSubstr("dsinks is device memory"));
+    EXPECT_THAT(gradients("dslopes", [](page_call&, view& v) { v.null = true; }), HasSubstr("dslopes.data is null"));
+    EXPECT_THAT(gradients("dslopes", [](page_call& c, view& v) { v.at = c.sinks.at + 28; }),
+                HasSubstr("dslopes overlaps options.sinks"));
+    EXPECT_THAT(gradients("dsinks", [](page_call& c, view& v) { v.at = c.views[7].at; }),
+                HasSubstr("dsinks overlaps dk"));
 }
 
 /// The judge of texts: silence on a wrong call, a refusal of a right one, and one that names something else.

@@ -1,6 +1,7 @@
 // Must compile without a warning, with nothing ambiguous: every way of writing a call, those of 0.1 among them.
 #include <array>
 #include <span>
+#include <utility>
 
 #include "views.hpp"
 
@@ -14,6 +15,13 @@ using pantile::index_t;
 struct numbers_like_eigen {
     std::array<index_t, 1> x{};
     [[nodiscard]] const index_t* data() const { return x.data(); }
+    [[nodiscard]] std::ptrdiff_t size() const { return 1; }
+};
+
+struct head_numbers_like_eigen {
+    std::array<double, 1> x{};
+    [[nodiscard]] const double* data() const { return x.data(); }
+    [[nodiscard]] double* data() { return x.data(); }
     [[nodiscard]] std::ptrdiff_t size() const { return 1; }
 };
 
@@ -132,6 +140,65 @@ void with_lengths(const Lengths& lengths) {
     (void)pantile::explain(t, t, t, o);
 }
 
+template <class Numbers>
+void with_numbers_of_heads(const Numbers& numbers) {
+    const auto t = tensor<float>();
+    pantile::attention(t, t, t, t, {.softcap = 30, .slopes = numbers, .sinks = numbers});
+    pantile::options o;
+    o.slopes = numbers;
+    o.sinks = numbers;
+    (void)pantile::explain(t, t, t, o);
+    const auto g = on_gpu<float>();
+    pantile::attention(g, g, g, g, nullptr, {.slopes = numbers, .sinks = numbers});
+}
+
+template <class Numbers>
+void with_gradients_of_heads(Numbers&& numbers) {
+    const auto t = tensor<float>();
+    pantile::attention_backward(t, t, t, t, rows<float>(), {.dout = t},
+                                {.dq = t, .dk = t, .dv = t, .dslopes = numbers, .dsinks = numbers});
+    pantile::gradients to;
+    to.dsinks = numbers;
+    const pantile::gradients copy = to;
+    pantile::head_gradients again = copy.dsinks; // of const and of what is not
+    to.dslopes = again;
+    pantile::head_gradients moved = std::move(again);
+    to.dslopes = moved;
+    pantile::attention_backward(t, t, t, t, rows<float>(), {.dout = t},
+                                {.dq = t, .dk = t, .dv = t, .dslopes = moved, .dsinks = to.dsinks});
+}
+
+void numbers_of_heads() {
+    std::vector<float> narrow(1);
+    std::vector<double> wide(1);
+    std::array<float, 1> standard_array{};
+    double array[] = {1};
+    const auto on_a_gpu = pantile::on_device(std::span<const float>(narrow));
+    with_numbers_of_heads(narrow);
+    with_numbers_of_heads(wide);
+    with_numbers_of_heads(standard_array);
+    with_numbers_of_heads(array);
+    with_numbers_of_heads(std::span(narrow));
+    with_numbers_of_heads(std::span<const double>(wide));
+    with_numbers_of_heads(head_numbers_like_eigen{});
+    with_numbers_of_heads(narrow.data());
+    with_numbers_of_heads(static_cast<const double*>(wide.data()));
+    with_numbers_of_heads(nullptr);
+    with_numbers_of_heads(on_a_gpu);
+    with_gradients_of_heads(narrow);
+    with_gradients_of_heads(wide);
+    with_gradients_of_heads(standard_array);
+    with_gradients_of_heads(array);
+    with_gradients_of_heads(std::span(narrow));
+    with_gradients_of_heads(head_numbers_like_eigen{});
+    with_gradients_of_heads(pantile::head_gradients{});
+    const auto t = tensor<float>();
+    pantile::attention(t, t, t, t, {.slopes = {}, .sinks = {wide.data(), wide.size()}});
+    pantile::attention_backward(
+        t, t, t, t, rows<float>(), {.dout = t},
+        {.dq = t, .dk = t, .dv = t, .dslopes = {}, .dsinks = {narrow.data(), 1, pantile::memory::device}});
+}
+
 } // namespace
 
 void right_calls() {
@@ -161,6 +228,7 @@ void right_calls() {
     with_lengths(numbers_like_eigen{});
     with_lengths(wide.data());
     with_lengths(nullptr);
+    numbers_of_heads();
     const auto t = tensor<float>();
     pantile::attention(t, t, t, t, {.key_lengths = {}});
     pantile::attention(t, t, t, t, {.key_lengths = {wide.data(), wide.size()}});

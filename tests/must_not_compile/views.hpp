@@ -2,6 +2,7 @@
 /// Views for the calls of this folder: right ones, and their makings. Nothing here is ever linked.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include <pantile/attention.hpp>

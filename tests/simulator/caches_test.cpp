@@ -184,7 +184,7 @@ TEST(addresses, tensors_follow_one_another_from_pages) {
     EXPECT_THAT(runs(packed, {tensor::k, false, 1, {5, 7}, {0, 8}}), ElementsAre(run{16384 + 1680, 32}));
     // Partial results take room for each split.
     const index_t once = address_map(workload::square(4096, 4)).bytes();
-    EXPECT_EQ(address_map(workload::square(4096, 4), 3).bytes(), once + 2 * 4096 * (4 * 4 + 4));
+    EXPECT_EQ(address_map(workload::square(4096, 4), 3).bytes(), once + 2 * 4096 * (4 * 4 + 3 * 4));
 }
 
 TEST(addresses, a_transfer_touches_every_line_of_its_runs) {
@@ -310,7 +310,8 @@ TEST(l2_by_hand, what_makes_no_sense_is_refused) {
     EXPECT_EQ(refused([](l2_request& r) { r.bytes = 0; }), positive);
     EXPECT_EQ(refused([](l2_request& r) { r.plan.row_tile = 0; }), positive);
     EXPECT_EQ(refused([](l2_request& r) { r.plan.key_tile = 0; }), positive);
-    EXPECT_EQ(refused([](l2_request& r) { r.what.q_len = -2; }), "q_len is -2: it must not be negative");
+    EXPECT_EQ(refused([](l2_request& r) { r.what.q_len = -2; }),
+              "pantile: q.length is -2: it must be between 0 and 2^48");
     EXPECT_EQ(refused([](l2_request&) {}), "accepted");
     l2_request r = small(0, 1, 16); // nothing to do
     EXPECT_EQ(simulate_l2(r).asked_bytes, 0);

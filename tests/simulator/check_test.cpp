@@ -100,7 +100,7 @@ TEST(check, small_cases_by_hand) {
     EXPECT_EQ(moved("fa2-printed", pass::backward), (transfers{20 + 35 + 3 * 5 * 12, 5 + 4 * 15 + 35}));
     EXPECT_EQ(moved("fa2", pass::backward), (transfers{20 + 35 + 3 * 5 * 10 + 15, 5 + 5 * 15 + 35}));
     EXPECT_EQ(moved("fa2-recompute", pass::backward), (transfers{20 + 4 * 35 + 4 * 5 * 7, 5 + 15 + 35}));
-    EXPECT_EQ(moved("split-keys", pass::forward), (transfers{2 * 15 + 3 * 35 + 2 * 15, 2 * 15 + 15}));
+    EXPECT_EQ(moved("split-keys", pass::forward), (transfers{2 * 15 + 3 * 35 + 2 * 20, 2 * 20 + 15}));
     // delta 10 + 10; dS: dO 3·10, V 3·14, P 35; dV: P 35, dO 30; dK: dS in two widths (2, 1) 70, Q 45; dQ: dS 35, K 63.
     EXPECT_EQ(moved("small-cache", pass::backward),
               (transfers{20 + 30 + 42 + 35 + 35 + 30 + 70 + 45 + 35 + 63, 35 + 15 + 21 + 14}));

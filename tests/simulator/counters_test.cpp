@@ -282,7 +282,8 @@ TEST(panel_kernel, other_workloads_are_refused) {
     EXPECT_EQ(refused([](experiment& e) { e.what.mask = causal(); }), text);
     EXPECT_EQ(refused([](experiment& e) { e.what.packed_heads = true; }), text);
     EXPECT_EQ(refused([](experiment& e) { e.which = pass::backward; }), text);
-    EXPECT_EQ(refused([](experiment& e) { e.what.k_len = -1; }), "k_len is -1: it must not be negative");
+    EXPECT_EQ(refused([](experiment& e) { e.what.k_len = -1; }),
+              "pantile: k.length is -1: it must be between 0 and 2^48");
     EXPECT_EQ(refused([](experiment&) {}, 128), "cache L must have lines of 64 bytes");
 }
 

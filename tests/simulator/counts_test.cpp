@@ -27,6 +27,8 @@ TEST(counts, tensors_have_their_names_and_widths) {
                        {tensor::scores, "scores", true},
                        {tensor::probabilities, "probabilities", true},
                        {tensor::partial_out, "partial_out", false},
+                       {tensor::partial_max, "partial_max", false},
+                       {tensor::partial_sum, "partial_sum", false},
                        {tensor::partial_lse, "partial_lse", false},
                        {tensor::dout, "dout", true},
                        {tensor::delta, "delta", false},
@@ -104,7 +106,8 @@ TEST(workload, shapes_of_every_tensor) {
     EXPECT_THAT(shape(tensor::k), ElementsAre(6, 7, 4));
     EXPECT_THAT(shape(tensor::v), ElementsAre(6, 7, 8));
     EXPECT_THAT(shape(tensor::partial_out), ElementsAre(120, 5, 8));
-    EXPECT_THAT(shape(tensor::partial_lse), ElementsAre(120, 5, 1));
+    for (const tensor t : {tensor::partial_max, tensor::partial_sum, tensor::partial_lse})
+        EXPECT_THAT(shape(t), ElementsAre(120, 5, 1));
     EXPECT_THAT(shape(tensor::dk), ElementsAre(12, 7, 4)); // one a query head
     EXPECT_THAT(shape(tensor::dv), ElementsAre(12, 7, 8));
     w.packed_heads = true;
@@ -151,25 +154,49 @@ TEST(workload, every_field_is_checked) {
         }
         return std::string("accepted");
     };
+    // By the names that calls of the library have for them: its own checks speak.
     const std::initializer_list<std::pair<const char*, index_t workload::*>> sizes{
-        {"batch", &workload::batch},        {"q_heads", &workload::q_heads}, {"kv_heads", &workload::kv_heads},
-        {"q_len", &workload::q_len},        {"k_len", &workload::k_len},     {"head_dim", &workload::head_dim},
-        {"value_dim", &workload::value_dim}};
+        {"q.batch", &workload::batch},        {"q.heads", &workload::q_heads}, {"k.heads", &workload::kv_heads},
+        {"q.length", &workload::q_len},       {"k.length", &workload::k_len},  {"q.head_dim", &workload::head_dim},
+        {"v.value_dim", &workload::value_dim}};
     for (const auto& [field, member] : sizes) {
         EXPECT_EQ(refusal([m = member](workload& w) { w.*m = -3; }),
-                  std::string(field) + " is -3: it must not be negative");
+                  "pantile: " + std::string(field) + " is -3: it must be between 0 and 2^48");
     }
     for (const auto& [field, member] : sizes) {
         if (member == &workload::kv_heads) continue;
         EXPECT_EQ(refusal([m = member](workload& w) { w.*m = 0; }), "accepted") << field;
     }
-    const char* multiple = ": the first must be a multiple of the second";
-    EXPECT_EQ(refusal([](workload& w) { w.kv_heads = 0; }), std::string("q_heads is 2, kv_heads is 0") + multiple);
-    EXPECT_EQ(refusal([](workload& w) { w.kv_heads = 4; }), std::string("q_heads is 2, kv_heads is 4") + multiple);
+    EXPECT_EQ(refusal([](workload& w) { w.kv_heads = 0; }),
+              "pantile: q.heads is 2, k.heads is 0: q.heads must be a multiple of k.heads");
+    EXPECT_EQ(refusal([](workload& w) { w.kv_heads = 4; }),
+              "pantile: q.heads is 2, k.heads is 4: q.heads must be a multiple of k.heads");
+    for (const dtype type : {dtype::fp64, dtype::fp32, dtype::bf16, dtype::fp8})
+        EXPECT_EQ(refusal([&](workload& w) { w.type = type; }), "accepted");
+    EXPECT_EQ(refusal([](workload& w) { w.mask.left = -1; }), "accepted"); // a band beside the diagonal
+    EXPECT_EQ(refusal([](workload& w) { w.mask.offset = index_t{1} << 49; }),
+              "pantile: options.mask.offset is 562949953421312: it must be within ±2^48");
+    EXPECT_EQ(refusal([](workload& w) { w.softcap = -1; }),
+              "pantile: options.softcap is -1: it must be at least 0 (0: off), and softcap · log2(e) finite in fp32");
+    EXPECT_EQ(refusal([](workload& w) {
+                  w.slopes = {1, 2, 3};
+              }),
+              "pantile: options.slopes has 3 entries, q.heads is 2: there must be one a query head, or one a batch and "
+              "query head");
+    EXPECT_EQ(refusal([](workload& w) { w.slopes = {1, 2, 3, 4}; }), "accepted");
+    EXPECT_EQ(refusal([](workload& w) { w.sinks = {1}; }),
+              "pantile: options.sinks has 1 entries, q.heads is 2: there must be one a query head");
+    EXPECT_EQ(refusal([](workload& w) { w.sinks = {1, -HUGE_VAL}; }), "accepted");
     EXPECT_EQ(refusal([](workload& w) { w.devices = 0; }), "devices is 0: it must be at least 1");
     EXPECT_EQ(refusal([](workload& w) { w.key_lengths = {0, 8}; }), "accepted");
-    EXPECT_EQ(refusal([](workload& w) { w.key_lengths = {0, -1}; }), "key_lengths holds -1: it must be 0 to k_len, 8");
-    EXPECT_EQ(refusal([](workload& w) { w.key_lengths = {9, 0}; }), "key_lengths holds 9: it must be 0 to k_len, 8");
+    EXPECT_EQ(refusal([](workload& w) {
+                  w.key_lengths = {0, -1};
+              }),
+              "pantile: options.key_lengths[1] is -1: it must be between 0 and k.length, 8");
+    EXPECT_EQ(refusal([](workload& w) {
+                  w.key_lengths = {9, 0};
+              }),
+              "pantile: options.key_lengths[0] is 9: it must be between 0 and k.length, 8");
     const auto blocks = [&](index_t rows, index_t cols, std::size_t entries) {
         return refusal([&](workload& w) {
             w.block_rows = rows;
@@ -240,7 +267,8 @@ TEST(runs, what_an_algorithm_cannot_do_is_refused) {
     EXPECT_EQ(refusal("ring", [](experiment& e) { e.what.devices = 2; }), "accepted");
     EXPECT_EQ(refusal("ring", [](experiment& e) { set_blocks(e.what, "4x4:local:0"); }),
               "ring does not take a block mask");
-    EXPECT_EQ(refusal("fa2", [](experiment& e) { e.what.q_len = -1; }), "q_len is -1: it must not be negative");
+    EXPECT_EQ(refusal("fa2", [](experiment& e) { e.what.q_len = -1; }),
+              "pantile: q.length is -1: it must be between 0 and 2^48");
     EXPECT_EQ(refusal("fa2", [](experiment& e) { e.plan.row_tile = 0; }),
               "tiles of 0 rows x 4 keys, 1 splits: each must be positive");
     EXPECT_EQ(refusal("fa2", [](experiment& e) { e.plan.key_tile = 0; }),

@@ -42,6 +42,33 @@ TEST_P(execute, gives_the_answer_of_the_definition) {
     }
 }
 
+/// What changes logits, all of it together and each alone: the answer of the definition, the counts of a plain call.
+TEST_P(execute, soft_caps_slopes_and_sinks) {
+    std::mt19937_64 random(14);
+    for (const pass which : {pass::forward, pass::backward}) {
+        if (!subject.has(which)) continue;
+        for (int on = 1; on < 16; ++on) {
+            experiment e = random_experiment(subject, which, random);
+            workload& w = e.what;
+            if (on % 4 == 0) w.key_lengths.clear();
+            w.softcap = 0;
+            w.slopes.clear(), w.sinks.clear();
+            const counts plain = run(subject, e).moved;
+            if ((on & 1) != 0 && (which == pass::forward || subject.recomputes_scores())) w.softcap = 1.5;
+            const auto numbers = [&](index_t n, double first) {
+                std::vector<double> x;
+                for (index_t h = 0; h < n; ++h) x.push_back(first - 0.75 * static_cast<double>(h));
+                return x;
+            };
+            if ((on & 2) != 0) w.slopes = numbers(w.q_heads, 0.5);
+            if ((on & 4) != 0) w.sinks = numbers(w.q_heads, 2.0);
+            if ((on & 8) != 0) w.slopes = numbers(w.batch * w.q_heads, 0.25);
+            expect_right(e, random);
+            EXPECT_EQ(run(subject, e).moved, plain);
+        }
+    }
+}
+
 TEST_P(execute, counting_changes_no_bit) {
     std::mt19937_64 random(12);
     for (const pass which : {pass::forward, pass::backward}) {

@@ -141,14 +141,14 @@ TEST(workload, rejects_with_names_and_limits) {
     workload w = workload::square(8, 4, 6);
     EXPECT_EQ(message(w), "accepted");
     w.kv_heads = 4;
-    EXPECT_EQ(message(w), "q_heads is 6, kv_heads is 4: the first must be a multiple of the second");
+    EXPECT_EQ(message(w), "pantile: q.heads is 6, k.heads is 4: q.heads must be a multiple of k.heads");
     w = workload::square(-1, 4);
-    EXPECT_EQ(message(w), "q_len is -1: it must not be negative");
+    EXPECT_EQ(message(w), "pantile: q.length is -1: it must be between 0 and 2^48");
     w = workload::square(8, 4);
     w.key_lengths = {9};
-    EXPECT_EQ(message(w), "key_lengths holds 9: it must be 0 to k_len, 8");
+    EXPECT_EQ(message(w), "pantile: options.key_lengths[0] is 9: it must be between 0 and k.length, 8");
     w.key_lengths = {1, 2};
-    EXPECT_EQ(message(w), "key_lengths has 2 entries, batch is 1: there must be one a batch");
+    EXPECT_EQ(message(w), "pantile: options.key_lengths has 2 entries, q.batch is 1: there must be one a batch");
 }
 
 TEST(format, parses_what_the_tool_documents) {

@@ -48,7 +48,8 @@ TEST(network, split_keys_send_queries_out_and_partial_results_back) {
     const run_result r = run(find_algorithm("split-keys"), e);
     EXPECT_EQ(r.sent[tensor::q].writes, 3 * 6 * 8);
     EXPECT_EQ(r.sent[tensor::partial_out].writes, 4 * 6 * 8);
-    EXPECT_EQ(r.sent[tensor::partial_lse].writes, 4 * 6);
+    EXPECT_EQ(r.sent[tensor::partial_max].writes, 4 * 6);
+    EXPECT_EQ(r.sent[tensor::partial_sum].writes, 4 * 6);
     EXPECT_EQ(r.sent[tensor::k].writes, 0);
 }
 

@@ -38,6 +38,7 @@ inline attention_result attend(const workload& w, const attention_inputs& in) {
     const index_t d = w.head_dim;
     const index_t e = w.value_dim;
     const double scale = 1.0 / std::sqrt(static_cast<double>(d));
+    const bool capped = w.softcap > 0.0;
     attention_result r;
     const auto sized = [&](index_t n) { return std::vector<double>(static_cast<std::size_t>(n)); };
     const index_t rows = w.batch * w.q_heads * w.q_len;
@@ -57,14 +58,27 @@ inline attention_result attend(const workload& w, const attention_inputs& in) {
                 const index_t row = (b * w.q_heads + h) * w.q_len + i;
                 const index_t key0 = (b * w.kv_heads + p.kv_head(h)) * w.k_len;
                 std::vector<double> x = sized(s.k_len);
-                double largest = -HUGE_VAL;
+                std::vector<double> bend(x.size(), 1.0); // slope of the soft cap
+                const double slope = w.slopes.empty() ? 0.0
+                                     : static_cast<index_t>(w.slopes.size()) > w.q_heads
+                                         ? at(w.slopes, b * w.q_heads + h)
+                                         : at(w.slopes, h);
+                const double sink = w.sinks.empty() ? -HUGE_VAL : at(w.sinks, h);
+                double largest = sink;
                 for (index_t j = 0; j < s.k_len; ++j) {
                     double dot = 0.0;
                     for (index_t c = 0; c < d; ++c) dot += at(in.q, row * d + c) * at(in.k, (key0 + j) * d + c);
-                    x[static_cast<std::size_t>(j)] = visible.visible(i, j) ? dot * scale : -HUGE_VAL;
+                    double logit = dot * scale;
+                    if (capped) {
+                        const double t = std::tanh(logit / w.softcap);
+                        logit = w.softcap * t;
+                        bend[static_cast<std::size_t>(j)] = 1.0 - t * t;
+                    }
+                    logit -= slope * std::abs(static_cast<double>(i + s.offset - j));
+                    x[static_cast<std::size_t>(j)] = visible.visible(i, j) ? logit : -HUGE_VAL;
                     largest = std::max(largest, x[static_cast<std::size_t>(j)]);
                 }
-                double sum = 0.0;
+                double sum = sink == -HUGE_VAL ? 0.0 : std::exp(sink - largest);
                 for (double& y : x) sum += y = largest == -HUGE_VAL ? 0.0 : std::exp(y - largest);
                 r.lse[static_cast<std::size_t>(row)] = largest + std::log(sum);
                 r.row_max[static_cast<std::size_t>(row)] = largest * core::log2_e;
@@ -83,8 +97,8 @@ inline attention_result attend(const workload& w, const attention_inputs& in) {
                     delta += prob * dp[static_cast<std::size_t>(j)];
                 }
                 for (index_t j = 0; j < s.k_len; ++j) {
-                    const double ds =
-                        at(r.probabilities, row * w.k_len + j) * (dp[static_cast<std::size_t>(j)] - delta) * scale;
+                    const double ds = at(r.probabilities, row * w.k_len + j) *
+                                      (dp[static_cast<std::size_t>(j)] - delta) * scale * at(bend, j);
                     for (index_t c = 0; c < d; ++c) {
                         r.dq[static_cast<std::size_t>(row * d + c)] += ds * at(in.k, (key0 + j) * d + c);
                         r.dk[static_cast<std::size_t>((key0 + j) * d + c)] += ds * at(in.q, row * d + c);

@@ -16,6 +16,7 @@
 
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -123,12 +124,38 @@ TEST_F(verbs, run_hands_every_size_on) {
     expect_refusal("run --k-len 1x", 2, "--k-len is '1x': it must be a number, with K, M or G for 2^10, 2^20, 2^30");
     expect_refusal("run --dtype fp12", 2, "dtype is 'fp12': it must be fp64, fp32, fp16, bf16 or fp8");
     expect_refusal("run --heads 4 --kv-heads 3", 2,
-                   "q_heads is 4, kv_heads is 3: the first must be a multiple of the second");
-    expect_refusal("run --batch -1 --blocks 8x8:butterfly", 2, "batch is -1: it must not be negative");
+                   "q.heads is 4, k.heads is 3: q.heads must be a multiple of k.heads");
+    expect_refusal("run --batch -1 --blocks 8x8:butterfly", 2, "q.batch is -1: it must be between 0 and 2^48");
+    expect_refusal("run --softcap -2", 2,
+                   "options.softcap is -2: it must be at least 0 (0: off), and softcap · log2(e) finite in fp32");
     expect_refusal("run --stages 0", 2, "--stages is 0: it must be at least 1");
     expect_refusal("run --sram 4K --machine h100", 2, "--sram and --machine both say what near memory is");
     expect_refusal("run --tiles 0x1", 2, "tiles is '0x1': it must be ROWSxKEYS (as in 128x64), 'feasible' or 'paper'");
     expect_refusal("run --algorithm fa1-lazy --pass backward", 2, "fa1-lazy has no backward pass");
+}
+
+/// Soft caps, slopes and sinks are said, and change no count.
+TEST_F(verbs, what_changes_logits_changes_no_count) {
+    const std::string call = " -n 64 -d 8 --heads 4 --machine h100";
+    const std::string on = call + " --softcap 30 --alibi --sinks 0.5";
+    EXPECT_THAT(
+        output("run --tiles 16x16" + on),
+        StartsWith("fa2 forward batch 1, heads 4/4, q 64, k 64, d 8, e 8, softcap 30, ALiBi, sinks, tiles 16x16"));
+    EXPECT_EQ(output("run --csv - --tiles 16x16" + on), output("run --csv - --tiles 16x16" + call));
+    EXPECT_THAT(output("plan" + on), StartsWith("fa2 forward, softcap 30, ALiBi, sinks, near memory "));
+    EXPECT_EQ(output("plan --csv -" + on), output("plan --csv -" + call));
+    EXPECT_THAT(output("run --json --tiles 16x16" + on),
+                AllOf(HasSubstr("\"softcap\": 30.0"),
+                      HasSubstr("\"slopes\": [\n      0.25,\n      0.0625,\n      0.015625,"),
+                      HasSubstr("\"sinks\": [\n      0.5,\n      0.5,\n      0.5,\n      0.5\n")));
+    EXPECT_THAT(output("run --sinks 0 -n 64"), HasSubstr(", e 128, sinks, tiles"));
+    for (const char* algorithm : {"standard", "small-cache"}) {
+        const std::string backward = std::string("run --pass backward --tiles 16x16 -n 64 --algorithm ") + algorithm;
+        EXPECT_EQ(output(backward + " --csv - --alibi --sinks 1"), output(backward + " --csv -"));
+        expect_refusal(backward + " --softcap 2", 2,
+                       std::string(algorithm) +
+                           " keeps P and no scores: its backward pass does not know the slope of a soft cap");
+    }
 }
 
 // fa2 forward, tiles of 2 x 3, d = e = 4: Q 8, K 12, V 12 operands; S 6, O 8, {max, sum} 4 sums. bf16: 64 + 72 bytes.

@@ -103,14 +103,17 @@ const walk walks[] = {
      "[0.0 <q0:0-2 <dout0:0-2 <lse0:0-2 <delta0:0-2 <k0:0-2 <v0:0-2 x x x <k0:2-3 <v0:2-3 x x x >dq0:0-2]\n"
      "[0.1 <q0:2-3 <dout0:2-3 <lse0:2-3 <delta0:2-3 <k0:0-2 <v0:0-2 x x x <k0:2-3 <v0:2-3 x x x >dq0:2-3]\n"},
     {"split-keys", pass::forward,
-     "[0.0 <q0:0-2 <k0:0-2 <v0:0-2 x x >partial_out0:0-2 >partial_lse0:0-2]\n"
-     "[0.1 <q0:2-3 <k0:0-2 <v0:0-2 x x >partial_out0:2-3 >partial_lse0:2-3]\n"
+     "[0.0 <q0:0-2 <k0:0-2 <v0:0-2 x x >partial_out0:0-2 >partial_max0:0-2 >partial_sum0:0-2]\n"
+     "[0.1 <q0:2-3 <k0:0-2 <v0:0-2 x x >partial_out0:2-3 >partial_max0:2-3 >partial_sum0:2-3]\n"
      "between: <q0:0-3 >q0:0-3\n"
-     "[1.0 <q0:0-2 <k0:2-3 <v0:2-3 x x >partial_out1:0-2 >partial_lse1:0-2]\n"
-     "[1.1 <q0:2-3 <k0:2-3 <v0:2-3 x x >partial_out1:2-3 >partial_lse1:2-3]\n"
-     "between: <partial_out1:0-3 >partial_out1:0-3 <partial_lse1:0-3 >partial_lse1:0-3\n"
-     "[0.0 <partial_out0:0-2 <partial_lse0:0-2 <partial_out1:0-2 <partial_lse1:0-2 >out0:0-2 >lse0:0-2]\n"
-     "[0.1 <partial_out0:2-3 <partial_lse0:2-3 <partial_out1:2-3 <partial_lse1:2-3 >out0:2-3 >lse0:2-3]\n"},
+     "[1.0 <q0:0-2 <k0:2-3 <v0:2-3 x x >partial_out1:0-2 >partial_max1:0-2 >partial_sum1:0-2]\n"
+     "[1.1 <q0:2-3 <k0:2-3 <v0:2-3 x x >partial_out1:2-3 >partial_max1:2-3 >partial_sum1:2-3]\n"
+     "between: <partial_out1:0-3 >partial_out1:0-3 <partial_max1:0-3 >partial_max1:0-3 <partial_sum1:0-3 "
+     ">partial_sum1:0-3\n"
+     "[0.0 <partial_out0:0-2 <partial_max0:0-2 <partial_sum0:0-2 <partial_out1:0-2 <partial_max1:0-2 <partial_sum1:0-2 "
+     ">out0:0-2 >lse0:0-2]\n"
+     "[0.1 <partial_out0:2-3 <partial_max0:2-3 <partial_sum0:2-3 <partial_out1:2-3 <partial_max1:2-3 <partial_sum1:2-3 "
+     ">out0:2-3 >lse0:2-3]\n"},
     {"ring", pass::forward,
      "[0.0 <q0:0-2 <k0:0-2 <v0:0-2 x x >partial_out0:0-2 >partial_lse0:0-2]\n"
      "[0.1 <q0:2-3 <k0:2-3 <v0:2-3 x x >partial_out0:2-3 >partial_lse0:2-3]\n"
@@ -184,9 +187,9 @@ const done_by_hand work_of_algorithms[] = {
     {"fa2-printed", pass::backward, {910, 35, 160, 20 + 110 + 530 + 30}, 9, 66}, // O as well
     // dQ apart: S, dP and dQ once more, their P and dS too; fills Q 15, dO 10, K 63, V 42; 150 + 100 + 105
     {"fa2-recompute", pass::backward, {700 + 560, 70, 20 + 2 * 140, 20 + 110 + 425 + 130 + 355}, 9, 56},
-    // two parts: 200 a visit as fa2, its end twice; combining 1 of the weights, 3 of O a part, 1 of O: 20 + 60 + 10, and an
+    // two parts: 200 in visits as fa2, and no end; combining 1 of the weights, 3 of O a part, 1 of O: 20 + 60 + 10, and an
     // exponential for each of 20 weights
-    {"split-keys", pass::forward, {350, 35 + 20, 200 + 40 + 90, 30 + 63 + 42 + 220}, 9, 35},
+    {"split-keys", pass::forward, {350, 35 + 20, 200 + 90, 30 + 63 + 42 + 220}, 9, 35},
     // 35 + 3 · 35 + 30 of {max, sum} + 10 + 35 for P; {max, sum} 4, S 6, a column of Q 2 and of K 3
     {"small-cache", pass::forward, {350, 70, 215, 175}, 3, 15},
     // delta 2 · 10, dS 2 · 35; delta 2, dS 6, a column of dO 2 and of V 3

@@ -38,4 +38,38 @@ matrix<double> beyond_independent(const matrix<double>& errors, const matrix<dou
     return beyond;
 }
 
+namespace {
+
+/// A number a row, the same for rows of one family, and how many numbers there are.
+std::pair<std::vector<index_t>, index_t> numbered(index_t rows, const std::vector<family>& families) {
+    std::vector<index_t> number(static_cast<std::size_t>(rows), -1);
+    index_t next = 0;
+    for (const family& f : families) {
+        for (const index_t i : f) number[static_cast<std::size_t>(i)] = next;
+        ++next;
+    }
+    for (index_t& n : number) n = n < 0 ? next++ : n;
+    return {number, next};
+}
+
+} // namespace
+
+double beyond_independent_sum(const matrix<double>& errors, const std::vector<family>& rows,
+                              const std::vector<family>& columns) {
+    if (rows.empty() && columns.empty()) return 0.0;
+    const auto [row, row_count] = numbered(errors.rows(), rows);
+    const auto [column, column_count] = numbered(errors.cols(), columns);
+    matrix<double> together = matrix<double>::Zero(row_count, column_count);
+    matrix<double> apart = together;
+    for (index_t i = 0; i < errors.rows(); ++i) {
+        for (index_t j = 0; j < errors.cols(); ++j) {
+            const index_t a = row[static_cast<std::size_t>(i)];
+            const index_t b = column[static_cast<std::size_t>(j)];
+            together(a, b) += errors(i, j);
+            apart(a, b) += errors(i, j) * errors(i, j);
+        }
+    }
+    return (together.array().square() - apart.array()).max(0.0).sum();
+}
+
 } // namespace pantile::test

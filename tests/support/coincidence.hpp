@@ -21,4 +21,9 @@ using family = std::vector<index_t>;
 [[nodiscard]] matrix<double> beyond_independent(const matrix<double>& errors, const matrix<double>& factors,
                                                 const std::vector<family>& families);
 
+/// The same of a sum over all errors, Σ_ij errors(i, j)·ξ_ij, where ξ is shared by pairs whose rows are of one family and whose
+/// columns are.
+[[nodiscard]] double beyond_independent_sum(const matrix<double>& errors, const std::vector<family>& rows,
+                                            const std::vector<family>& columns);
+
 } // namespace pantile::test

@@ -47,6 +47,17 @@ TEST(coincidence, beyond_independent_by_hand) {
     EXPECT_EQ(beyond_independent(errors, factors, {}), dense::Zero(1, 2));
 }
 
+TEST(coincidence, beyond_independent_in_two_directions) {
+    dense errors(3, 3);
+    errors << 1.0, 2.0, 5.0, //
+        3.0, -1.0, 7.0,      //
+        1.0, 1.0, 1.0;
+    EXPECT_EQ(beyond_independent_sum(errors, {}, {}), 0.0);
+    EXPECT_EQ(beyond_independent_sum(errors, {}, {{0, 1}}), (9.0 - 5.0) + 0.0 + (4.0 - 2.0)); // 3 and -1 would cancel
+    EXPECT_EQ(beyond_independent_sum(errors, {{0, 1}}, {}), (16.0 - 10.0) + 0.0 + (144.0 - 74.0));
+    EXPECT_EQ(beyond_independent_sum(errors, {{0, 1}}, {{0, 1}}), (25.0 - 15.0) + (144.0 - 74.0) + (4.0 - 2.0));
+}
+
 RC_GTEST_PROP(coincidence, rows_that_differ_are_no_family, (std::uint64_t seed)) {
     const attention_case c = *any_case({.empty = false});
     const auto in = make_inputs(c, *rc::gen::element(dtype::fp64, dtype::fp32), data_kind::normal, seed);

@@ -136,8 +136,9 @@ attention_inputs as_stored(const attention_inputs& in, layout l, dtype t) {
 
 void fill_features(attention_case& c, std::uint64_t seed) {
     random_source r(seed ^ 0x5851f42d4c957f2dULL);
-    for (double& x : c.slopes) x = 0.5 * r.uniform();
-    for (double& x : c.sinks) x = 2.0 * r.normal();
+    for (double& x : c.slopes) x = rounded((r.uniform() < 0.15 ? -0.5 : 0.5) * r.uniform(), dtype::fp32);
+    for (double& x : c.sinks)
+        x = r.uniform() < 0.15 ? -std::numeric_limits<double>::infinity() : rounded(2.0 * r.normal(), dtype::fp32);
     for (double& x : c.bias.data) x = r.uniform() < 0.05 ? -std::numeric_limits<double>::infinity() : r.normal();
     for (double& x : c.weight.data) x = r.uniform() < 0.3 ? 0.0 : 1.0 / 0.7;
     for (unsigned char& x : c.block_mask.data) x = r.uniform() < 0.5 ? 1 : 0;

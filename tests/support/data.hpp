@@ -31,7 +31,8 @@ inline constexpr data_kind data_kinds[] = {
 /// The inputs as tensors of `t` in layout `l` store them: where it broadcasts, one index stands for all.
 [[nodiscard]] attention_inputs as_stored(const attention_inputs& in, layout l, dtype t);
 
-/// Fills the later features that `c` has switched on (a non-empty slopes, sinks, bias or weight) with numbers.
+/// Fills the features that `c` has switched on (a non-empty slopes, sinks, bias or weight) with numbers. Slopes and sinks
+/// are exact in fp32; some slopes are negative, some sinks minus infinity, which is none.
 void fill_features(attention_case& c, std::uint64_t seed);
 
 } // namespace pantile::test

@@ -130,10 +130,21 @@ struct head_scales {
     dense q, k, v;
     head_softmax<double> s;
     std::vector<family> keys; ///< whose scores have the same error, in every row
-    dense x;                  ///< logits, hidden pairs 0
     dense rho;                ///< relative error of each probability, in u
     dense cut_off;            ///< what sums that are cut off take from each logit on average, in u
+    /// What a logit is put together of, each times one constant that was rounded: the scaled score (as far as it moves the logit),
+    /// and with a cap, slopes or a bias what they make of it.
+    std::vector<dense> parts;
+    bool capped = false;
+    dense bend;             ///< with a cap 1 - tanh²: d logit / d scaled score
+    dense bend_error;       ///< error of that, in u
+    dense bend_drift[2];    ///< what the roundings of the two constants of a cap do to it, in u
+    double sink_rho = 0.0;  ///< relative error of the sink's probability, in u
+    dense distance, slopes; ///< of ALiBi: distances, and what they take from each logit
 };
+
+/// In units of roundoff: a tanh that is good to three units in its last place.
+constexpr double tanh_error = 6.0;
 
 dense squared(const dense& m) { return m.cwiseProduct(m); }
 
@@ -151,18 +162,104 @@ head_scales scales_of(const attention_case& c, const attention_inputs& in, index
     r.v = head<double>(in.v, b, g);
     r.s = softmax_of<double>(c, r.q, r.k, b, h);
     r.keys = families_of(r.k);
-    r.x = r.s.logit.unaryExpr([](double x) { return std::isfinite(x) ? x : 0.0; });
+    const dense x = r.s.logit.unaryExpr([](double y) { return std::isfinite(y) ? y : 0.0; });
     const dense scores = c.scale * (r.q * r.k.transpose()).eval();
     const dense squares = c.scale * c.scale * (squared(r.q) * squared(r.k).transpose()).eval();
     const double product_error = how == score_sums::three_tf32 ? three_tf32_error : 0.0;
     const dense rounding = sum_noise(c.head_dim, scores, squares);
     const dense sums =
         (squared(rounding) + product_error * product_error * squares).cwiseSqrt().cwiseProduct(repetition(r.q, r.k));
-    r.rho = sums.array() + 2.0 * scores.array().abs() + 2.0 * r.x.array().abs() + 4.0;
+    dense score_error = sums.array() + 2.0 * scores.array().abs(); // of the logit, as far as the score is to blame
     const auto cuts = static_cast<double>(core::ceil_div(c.head_dim, cut_off_step));
     r.cut_off = 0.5 * cuts * (scores.array().abs() + squares.array().sqrt());
+
+    r.capped = c.softcap != 0.0;
+    dense bent = scores; // what the cap makes of the scores
+    r.parts.push_back(scores);
+    if (r.capped) {
+        const dense t = (scores / c.softcap).array().tanh();
+        bent = c.softcap * t;
+        r.bend = 1.0 - t.array().square();
+        r.parts[0] = r.bend.cwiseProduct(scores);
+        r.parts.push_back(bent);
+        score_error =
+            r.bend.array() * score_error.array() + (tanh_error + 2.0) * bent.array().abs(); // and tanh and its factor
+        r.cut_off = r.cut_off.cwiseProduct(r.bend);
+    }
+    r.rho = score_error.array() + 2.0 * x.array().abs() + 4.0;
+    dense recovered = score_error; // of the capped score that backward takes from the logit
+    if (!c.slopes.empty()) {
+        r.distance = distances<double>(c, b);
+        r.slopes = c.slopes[c.slope_place(b, h)] * r.distance;
+        r.parts.push_back(r.slopes);
+        r.rho += 2.0 * r.slopes.cwiseAbs();
+        recovered += 2.0 * (x.cwiseAbs() + r.slopes.cwiseAbs());
+    }
+    if (!c.bias.empty()) {
+        dense rest = x - bent;
+        if (!c.slopes.empty()) rest += r.slopes;
+        r.parts.push_back(rest);
+    }
+    if (r.capped) {
+        const dense t = (bent / c.softcap).cwiseAbs();
+        r.bend_error = 2.0 * t.array() * recovered.array() / c.softcap + 2.0;
+        r.bend_drift[0] = 2.0 * t.array() * r.parts[0].array().abs() / c.softcap;
+        r.bend_drift[1] = 2.0 * t.array().square();
+    }
+    if (!c.sinks.empty() && std::isfinite(c.sinks[static_cast<std::size_t>(h)]))
+        r.sink_rho = 4.0 * std::abs(c.sinks[static_cast<std::size_t>(h)]) + 4.0;
     return r;
 }
+
+/// Errors of one sign each, in one sum: f makes of each what it does to a gradient.
+template <class F>
+dense sum_of_sizes(const std::vector<dense>& errors, F f) {
+    dense sum = f(errors[0]).cwiseAbs();
+    for (std::size_t n = 1; n < errors.size(); ++n) sum += f(errors[n]).cwiseAbs();
+    return sum;
+}
+
+/// What the rounding of a sum over all of `m` may be, in u: row by row or column by column, whose sums are then added.
+double sum_noise(const dense& m) {
+    const auto in_order = [](const dense& x) {
+        const vector sums = x.rowwise().sum();
+        const dense each = sum_noise(std::min<index_t>(x.cols(), longest_sum), sums, squared(x).rowwise().sum());
+        return each.norm() + sum_noise(std::min<index_t>(x.rows(), longest_sum), sums.sum(), sums.squaredNorm());
+    };
+    return in_order(m) + in_order(m.transpose());
+}
+
+/// The gradients of numbers that a head has, while heads and batches add up.
+struct head_gradient {
+    tensor<double> error;   ///< in u, by size
+    tensor<double> squares; ///< of what each batch adds
+    double lever = 0.0;     ///< what a probability can be multiplied by
+
+    head_gradient(const attention_case& c, bool of_batches)
+        : error({of_batches ? c.batch : 1, c.q_heads, 1, 1}), squares(error) {}
+    void add(index_t b, index_t h, double gradient, double how_far) {
+        const index_t place = error.extent[0] > 1 ? b : 0;
+        error(place, h, 0) += how_far;
+        squares(place, h, 0) += gradient * gradient;
+    }
+    /// Its bounds, once all have been added: `terms` probabilities go into one gradient.
+    [[nodiscard]] row_bounds close(const attention_case& c, const std::vector<double>& exact,
+                                   const std::vector<double>& plain, dtype compute, index_t terms) const {
+        if (exact.empty()) return {};
+        row_bounds r{tensor<double>(error.extent), tensor<double>(error.extent)};
+        const double u = unit_roundoff(compute);
+        for (std::size_t n = 0; n < exact.size(); ++n) {
+            const double e = exact[n];
+            const double off = std::abs(plain[n] - e);
+            r.expected.data[n] = e;
+            r.allowed.data[n] = 3.0 * (std::isfinite(off) ? off : 0.0) +
+                                u * (error.data[n] + sum_noise(c.batch, e, squares.data[n]) + 2.0 * std::abs(e)) +
+                                static_cast<double>(1 + terms) * smallest_normal(compute) * (1.0 + lever) +
+                                2.0 * smallest(compute);
+        }
+        return r;
+    }
+};
 
 /// What the errors of a kv head's rows are in dS and in the weighted P, one row a query.
 struct row_errors {
@@ -232,29 +329,38 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
                 }
                 const vector p_row = w.s.p.row(i).transpose();
                 const vector p_rho = p_row.cwiseProduct(w.rho.row(i).transpose());
-                const vector p_x = p_row.cwiseProduct(w.x.row(i).transpose());
+                const double sink_p = w.s.sink_p(i); // the probability of a key without a value
                 const vector weight = w.s.weight.row(i).transpose();
                 const index_t n = std::min(c.k_len, longest_sum);
-                const double sum_rounding = sum_noise(n, p_row.sum(), p_row.squaredNorm());
+                const double sum_rounding = sum_noise(n, p_row.sum() + sink_p, p_row.squaredNorm() + sink_p * sink_p);
                 const dense values = weight.asDiagonal() * w.v;
                 dense levers = values;
                 for (index_t e = 0; e < c.value_dim; ++e) levers.col(e).array() -= r.out.expected(b, h, i, e);
                 const dense logits = error_squares(p_rho.transpose(), levers, w.keys);
                 const dense products = squared(p_row).transpose() * squared(values);
                 const dense p_squares = error_squares(p_row.transpose(), values, w.keys);
-                const dense drifts = p_x.transpose() * levers;
+                dense drifts = dense::Zero(1, c.value_dim);
+                double lse_drift = 0.0;
+                for (const dense& part : w.parts) {
+                    const dense p_part = p_row.transpose().cwiseProduct(part.row(i));
+                    drifts += (p_part * levers).cwiseAbs();
+                    lse_drift += std::abs(p_part.sum());
+                }
                 double noise = 0.0;
                 double drift = 0.0;
                 for (index_t e = 0; e < c.value_dim; ++e) {
                     const double o = r.out.expected(b, h, i, e);
-                    noise = std::max(noise, std::sqrt(logits(0, e)) + std::abs(o) * sum_rounding +
+                    noise = std::max(noise, std::hypot(std::sqrt(logits(0, e)), sink_p * w.sink_rho * o) +
+                                                std::abs(o) * sum_rounding +
                                                 std::hypot(sum_noise(n, o, products(0, e)),
                                                            product_error * std::sqrt(products(0, e))) +
                                                 2.5 * u_p / u * std::sqrt(p_squares(0, e)));
-                    drift = std::max(drift, std::abs(drifts(0, e)));
+                    drift = std::max(drift, drifts(0, e));
                 }
                 const double lse_noise =
-                    std::sqrt(error_squares(p_rho.transpose(), dense::Ones(c.k_len, 1), w.keys)(0, 0)) + sum_rounding;
+                    std::hypot(std::sqrt(error_squares(p_rho.transpose(), dense::Ones(c.k_len, 1), w.keys)(0, 0)),
+                               sink_p * w.sink_rho) +
+                    sum_rounding;
                 const double lse = r.lse.expected(b, h, i);
                 const double lse_size = std::isfinite(lse) ? std::abs(lse) : 0.0;
                 const double cut_off = sums == score_sums::cut_off ? w.s.p.row(i).dot(w.cut_off.row(i)) : 0.0;
@@ -266,7 +372,7 @@ forward_bounds bound_forward(const attention_case& c, const attention_inputs& in
                                               common + 2.0 * smallest(compute);
                 }
                 r.lse.allowed(b, h, i) = 2.0 * largest(plain_lse, r.lse.expected, b, h, i) +
-                                         u * (4.0 * (1.0 + lse_size) + lse_noise + 2.0 * std::abs(p_x.sum()) + cut_off);
+                                         u * (4.0 * (1.0 + lse_size) + lse_noise + 2.0 * lse_drift + cut_off);
             }
         }
     }
@@ -279,6 +385,12 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
     tensor<double> plain_dq; // as computed, in the type computed in
     tensor<double> plain_dk;
     tensor<double> plain_dv;
+    const dtype compute = compute_dtype(t);
+    const double u = unit_roundoff(compute);
+    head_gradient of_slopes(c, c.slopes_of_batches());
+    head_gradient of_sinks(c, false);
+    std::vector<double> slopes, sinks, plain_slopes, plain_sinks;
+    const auto take = [](const auto& numbers) { return std::vector<double>(numbers.begin(), numbers.end()); };
     if (t == dtype::fp64) {
         const auto exact = plain_backward<long double>(c, in);
         const auto plain = plain_backward<double>(c, in);
@@ -288,6 +400,8 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
         plain_dq = plain.dq;
         plain_dk = plain.dk;
         plain_dv = plain.dv;
+        slopes = take(exact.dslopes), plain_slopes = take(plain.dslopes);
+        sinks = take(exact.dsinks), plain_sinks = take(plain.dsinks);
     } else {
         const auto exact = plain_backward<double>(c, in);
         const auto plain = plain_backward<float>(c, in);
@@ -297,10 +411,10 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
         plain_dq = converted<double>(plain.dq);
         plain_dk = converted<double>(plain.dk);
         plain_dv = converted<double>(plain.dv);
+        slopes = take(exact.dslopes), plain_slopes = take(plain.dslopes);
+        sinks = take(exact.dsinks), plain_sinks = take(plain.dsinks);
     }
 
-    const dtype compute = compute_dtype(t);
-    const double u = unit_roundoff(compute);
     const forward_bounds given = bound_forward(c, in, t, t, p);
 
     // Sums of squares (noise) and of sizes (drift, abs(lse)) of every element, then the largest of each row.
@@ -334,7 +448,8 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
                 lever =
                     std::max({lever, dout.cwiseAbs().maxCoeff(), ds_size * w.s.slope.cwiseAbs().maxCoeff() * inputs});
             }
-            const dense ds = w.s.p.cwiseProduct(dp.colwise() - delta).cwiseProduct(w.s.slope);
+            const dense dlogit = w.s.p.cwiseProduct(dp.colwise() - delta);
+            const dense ds = dlogit.cwiseProduct(w.s.slope);
             const dense p_slope = w.s.p.cwiseProduct(w.s.slope.cwiseAbs());
             // What the forward call may have been off by, and one more rounding, in u.
             vector lse_error(c.q_len);
@@ -347,13 +462,20 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
 
             // dS's own rounding: of P, and of dO·V.
             const dense dp_squares = squared(dout) * squared(w.v).transpose();
-            const dense by_p = ds.cwiseProduct(w.rho);
+            dense by_p = ds.cwiseProduct(w.rho);
+            if (w.capped) by_p += c.scale * dlogit.cwiseProduct(w.bend_error);
             const dense dp_sums = sum_noise(c.value_dim, dp, dp_squares.cwiseProduct(squared(w.s.weight)));
-            const dense by_dp = p_slope.cwiseProduct(dp_sums.cwiseProduct(repetition(dout, w.v)) + 2.0 * dp.cwiseAbs());
+            const dense dp_error = dp_sums.cwiseProduct(repetition(dout, w.v)) + 2.0 * dp.cwiseAbs();
+            const dense by_dp = p_slope.cwiseProduct(dp_error);
             const dense ds_noise = by_p.cwiseAbs() + by_dp;
             const dense weighted_by_p = weighted.cwiseProduct(w.rho);
             // A row's error of lse and of delta is common to the row: it scales dQ, and adds up by size in dK and dV.
-            const dense x_ds = 2.0 * w.x.cwiseProduct(ds);
+            // So does what a constant that was rounded does to all logits of a head.
+            std::vector<dense> by_constants;
+            for (const dense& part : w.parts) by_constants.push_back(2.0 * part.cwiseProduct(ds));
+            if (w.capped) {
+                for (const dense& drift : w.bend_drift) by_constants.push_back(c.scale * drift.cwiseProduct(dlogit));
+            }
             const dense by_row = lse_error.asDiagonal() * ds.cwiseAbs() + delta_error.asDiagonal() * p_slope;
             const index_t n_k = std::min(c.k_len, longest_sum);
             const index_t n_q = std::min(c.q_len, longest_sum);
@@ -361,17 +483,45 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
                 squared(ds_noise) * squared(w.k) + beyond_independent(by_p, w.k, w.keys) +
                     beyond_independent(by_dp, w.k, families_of(w.v)));
             add(drift_q, b, h,
-                (x_ds * w.k).cwiseAbs() + lse_error.asDiagonal() * (ds * w.k).cwiseAbs() +
+                sum_of_sizes(by_constants, [&](const dense& m) { return m * w.k; }) +
+                    lse_error.asDiagonal() * (ds * w.k).cwiseAbs() +
                     delta_error.asDiagonal() * (p_slope * w.k).cwiseAbs() +
                     sum_noise(n_k, ds * w.k, squared(ds) * squared(w.k)));
             add(noise_k, b, g, squared(ds_noise).transpose() * squared(w.q));
             add(drift_k, b, g,
-                (x_ds.transpose() * w.q).cwiseAbs() + by_row.transpose() * w.q.cwiseAbs() +
+                sum_of_sizes(by_constants, [&](const dense& m) { return m.transpose() * w.q; }) +
+                    by_row.transpose() * w.q.cwiseAbs() +
                     sum_noise(n_q, ds.transpose() * w.q, squared(ds).transpose() * squared(w.q)));
             add(drift_v, b, g,
-                2.0 * (w.x.cwiseProduct(weighted).transpose() * dout).cwiseAbs() +
+                2.0 * sum_of_sizes(w.parts,
+                                   [&](const dense& m) { return m.cwiseProduct(weighted).transpose() * dout; }) +
                     (lse_error.asDiagonal() * weighted.cwiseAbs()).transpose() * dout.cwiseAbs() +
                     sum_noise(n_q, weighted.transpose() * dout, squared(weighted).transpose() * squared(dout)));
+
+            if (!c.slopes.empty()) {
+                const dense levers = dlogit.cwiseProduct(w.distance);
+                const dense far = w.s.p.cwiseProduct(w.distance);
+                const dense levers_by_p = levers.cwiseProduct(w.rho);
+                const dense levers_by_dp = far.cwiseProduct(dp_error);
+                const double noise = (levers_by_p.cwiseAbs() + levers_by_dp).squaredNorm() +
+                                     beyond_independent_sum(levers_by_p, families_of(w.q), w.keys) +
+                                     beyond_independent_sum(levers_by_dp, families_of(dout), families_of(w.v));
+                double drift = lse_error.dot(levers.rowwise().sum().cwiseAbs()) + delta_error.dot(far.rowwise().sum()) +
+                               sum_noise(levers);
+                for (const dense& part : w.parts) drift += 2.0 * std::abs(part.cwiseProduct(levers).sum());
+                of_slopes.add(b, h, levers.sum(), std::sqrt(noise) + drift);
+                if (levers.size() > 0) {
+                    of_slopes.lever =
+                        std::max(of_slopes.lever, w.distance.maxCoeff() * (dp_size.maxCoeff() + delta_size.maxCoeff()));
+                }
+            }
+            if (!c.sinks.empty()) {
+                const vector levers = w.s.sink_p.cwiseProduct(delta);
+                const double error = levers.cwiseAbs().dot((lse_error.array() + w.sink_rho).matrix()) +
+                                     w.s.sink_p.dot(delta_error) + sum_noise(n_q, levers.sum(), levers.squaredNorm());
+                of_sinks.add(b, h, levers.sum(), error);
+                if (levers.size() > 0) of_sinks.lever = std::max(of_sinks.lever, delta_size.maxCoeff());
+            }
 
             const index_t first = h % group * c.q_len;
             rows.q.middleRows(first, c.q_len) = w.q;
@@ -420,6 +570,8 @@ backward_bounds bound_backward(const attention_case& c, const attention_inputs& 
     close(r.dq, plain_dq, noise_q, drift_q);
     close(r.dk, plain_dk, noise_k, drift_k);
     close(r.dv, plain_dv, noise_v, drift_v);
+    r.dslopes = of_slopes.close(c, slopes, plain_slopes, compute, c.batch * c.q_len * c.k_len);
+    r.dsinks = of_sinks.close(c, sinks, plain_sinks, compute, c.batch * c.q_len);
     return r;
 }
 

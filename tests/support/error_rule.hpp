@@ -44,6 +44,7 @@ struct forward_bounds {
 };
 struct backward_bounds {
     row_bounds dq, dk, dv;
+    row_bounds dslopes{}, dsinks{}; ///< (1 or B, H, 1, 1), in the precision computed in; empty where the case has none
 };
 
 /// How a machine adds up the products of a score: every sum rounded to nearest; or 16 products at a time and the sum cut off

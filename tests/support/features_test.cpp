@@ -162,6 +162,35 @@ TEST(features, alibi_falls_with_the_distance) {
     expect_row(c, row_of(0.0, {0, 0, 0, 0}, {0.0, 9.0, 0.0, 0.0}), {9.0 * 9.0 / 16.0, std::log(16.0 / 9.0)});
 }
 
+/// Slopes of each batch; their gradient -Σ dS·distance, here with P = 1/4 and 3/4 and dO·(v - o) = -3 and 1.
+TEST(features, slopes_of_batches_and_their_gradients) {
+    attention_case c = lengths(1, 2); // the row stands at key 1
+    c.batch = 2;
+    c.q_heads = 2;
+    c.kv_heads = 1;
+    c.scale = 0.0;
+    c.slopes = {log3, 0.0, 0.0, log3};
+    attention_inputs in{tensor<double>(c.q_extent()), tensor<double>(c.k_extent()), tensor<double>(c.v_extent()),
+                        tensor<double>(c.out_extent(), 1.0)};
+    in.v.data = {4.0, 8.0, 4.0, 8.0};
+    const auto r = plain_forward<double>(c, in);
+    EXPECT_NEAR(r.out(0, 0, 0, 0), 7.0, 1e-14);
+    EXPECT_NEAR(r.out(0, 1, 0, 0), 6.0, 1e-14);
+    EXPECT_NEAR(r.out(1, 0, 0, 0), 6.0, 1e-14);
+    EXPECT_NEAR(r.out(1, 1, 0, 0), 7.0, 1e-14);
+    const std::vector<double> steep = plain_backward<double>(c, in).dslopes;
+    ASSERT_EQ(steep.size(), 4U);
+    const double sloped = -0.25 * (4.0 - 7.0);
+    const double flat = -0.5 * (4.0 - 6.0);
+    for (const auto& [n, expected] : {std::pair(0, sloped), {1, flat}, {2, flat}, {3, sloped}})
+        EXPECT_NEAR(steep[static_cast<std::size_t>(n)], expected, 1e-14) << n;
+    c.slopes = {log3, 0.0}; // of heads: summed over batches
+    const auto shared = plain_backward<double>(c, in);
+    ASSERT_EQ(shared.dslopes.size(), 2U);
+    EXPECT_NEAR(shared.dslopes[0], 2.0 * sloped, 1e-14);
+    EXPECT_NEAR(shared.dslopes[1], 2.0 * flat, 1e-14);
+}
+
 TEST(features, bias_is_added_after_the_scale) {
     attention_case c = lengths(1, 2);
     c.scale = 100.0;
@@ -183,6 +212,24 @@ TEST(features, a_sink_takes_weight_and_gives_none) {
     const auto in = row_of(0.0, {1.0, 1.0}, {4.0, 8.0});
     expect_row(c, in, {12.0 / 8.0, std::log(8.0)});
     EXPECT_NEAR(plain_backward<double>(c, in).dsinks[0], -0.75 * 1.5, 1e-14);
+    c.sinks = {-infinity}; // is none
+    expect_row(c, in, {6.0, std::log(2.0)});
+    EXPECT_EQ(plain_backward<double>(c, in).dsinks[0], 0.0);
+}
+
+/// A row that sees no key has the weight of the sink alone, and nothing to give.
+TEST(features, a_sink_alone) {
+    attention_case c = lengths(1, 2);
+    c.key_lengths = {0};
+    c.sinks = {0.25};
+    const auto in = row_of(1.0, {1.0, 1.0}, {4.0, 8.0});
+    expect_row(c, in, {0.0, 0.25});
+    const auto g = plain_backward<double>(c, in);
+    EXPECT_EQ(g.dsinks[0], 0.0);
+    EXPECT_EQ(g.dv.data, (std::vector<double>{0.0, 0.0}));
+    c.sinks = {-infinity};
+    EXPECT_EQ(plain_forward<double>(c, in).lse(0, 0, 0), -infinity);
+    EXPECT_EQ(plain_forward<double>(c, in).out(0, 0, 0), 0.0);
 }
 
 TEST(features, weights_multiply_after_the_sum) {

@@ -6,9 +6,9 @@ namespace pantile::test {
 
 bool attention_case::visible(index_t b, index_t h, index_t i, index_t j) const {
     if (j >= keys_of(b)) return false;
-    const index_t distance = i + offset_of(b) - j; // how far the key lies behind the row
-    if (left && distance > *left) return false;
-    if (right && -distance > *right) return false;
+    const index_t behind = distance(b, i, j);
+    if (left && behind > *left) return false;
+    if (right && -behind > *right) return false;
     if (!block_mask.empty() && block_mask.at(b, h, i / block_rows, j / block_cols) == 0) return false;
     return bias.empty() || bias.at(b, h, i, j) != -std::numeric_limits<double>::infinity();
 }
@@ -52,9 +52,10 @@ forward_result<Real> plain_forward(const attention_case& c, const attention_inpu
 
 template <class Real>
 backward_result<Real> plain_backward(const attention_case& c, const attention_inputs& in) {
-    backward_result<Real> r{tensor<Real>(c.q_extent()), tensor<Real>(c.k_extent()), tensor<Real>(c.v_extent()), {}, {}};
+    backward_result<Real> r{tensor<Real>(c.q_extent()), tensor<Real>(c.k_extent()), tensor<Real>(c.v_extent()), {}};
     if (!c.bias.empty()) r.dbias = tensor<Real>(c.bias.extent);
-    r.dsinks.assign(c.sinks.size(), 0.0);
+    r.dsinks.assign(c.sinks.size(), Real(0));
+    r.dslopes.assign(c.slopes.size(), Real(0));
     for (index_t b = 0; b < c.batch; ++b) {
         for (index_t h = 0; h < c.q_heads; ++h) {
             const index_t g = h / (c.q_heads / c.kv_heads);
@@ -80,7 +81,8 @@ backward_result<Real> plain_backward(const attention_case& c, const attention_in
                         r.dbias(e[0] == 1 ? 0 : b, e[1] == 1 ? 0 : h, e[2] == 1 ? 0 : i, e[3] == 1 ? 0 : j) +=
                             dlogit(i, j);
             }
-            if (!c.sinks.empty()) r.dsinks[static_cast<std::size_t>(h)] -= static_cast<double>(s.sink_p.dot(delta));
+            if (!c.sinks.empty()) r.dsinks[static_cast<std::size_t>(h)] -= s.sink_p.dot(delta);
+            if (!c.slopes.empty()) r.dslopes[c.slope_place(b, h)] -= dlogit.cwiseProduct(distances<Real>(c, b)).sum();
         }
     }
     return r;

@@ -31,7 +31,7 @@ struct attention_case {
     double scale = 1.0;
 
     double softcap = 0.0;             ///< 0: off
-    std::vector<double> slopes;       ///< ALiBi, one a query head
+    std::vector<double> slopes;       ///< ALiBi, one a query head, or one a (batch, query head)
     std::vector<double> sinks;        ///< one a query head
     tensor<double> bias;              ///< empty, or (B, H, Sq, Sk), axes of extent 1 broadcast
     tensor<unsigned char> block_mask; ///< empty, or (1|B, 1|H, row blocks, key blocks)
@@ -51,6 +51,13 @@ struct attention_case {
     [[nodiscard]] index_t offset_of(index_t b) const {
         return align == anchor::top_left ? 0 : align == anchor::bottom_right ? keys_of(b) - q_len : offset;
     }
+    /// How far key j lies from where row i stands, with its sign.
+    [[nodiscard]] index_t distance(index_t b, index_t i, index_t j) const { return i + offset_of(b) - j; }
+    /// Which of the slopes is that of (b, h).
+    [[nodiscard]] std::size_t slope_place(index_t b, index_t h) const {
+        return static_cast<std::size_t>(slopes_of_batches() ? b * q_heads + h : h);
+    }
+    [[nodiscard]] bool slopes_of_batches() const { return static_cast<index_t>(slopes.size()) > q_heads; }
     /// The definition of the mask, pair by pair. A bias of minus infinity masks too.
     [[nodiscard]] bool visible(index_t b, index_t h, index_t i, index_t j) const;
 };
@@ -69,8 +76,9 @@ struct forward_result {
 template <class Real>
 struct backward_result {
     tensor<Real> dq, dk, dv;
-    tensor<Real> dbias;         ///< the bias's extents, if there is one
-    std::vector<double> dsinks; ///< one a query head, if there are sinks
+    tensor<Real> dbias;          ///< the bias's extents, if there is one
+    std::vector<Real> dsinks{};  ///< one a query head, if there are sinks
+    std::vector<Real> dslopes{}; ///< as many as there are slopes: those of a query head are summed over batches
 };
 
 /// How the plain formula of a 16-bit call rounds P before P·V: matrix-unit kernels do, others keep fp32.

@@ -20,6 +20,13 @@ matrix<Real> head(const tensor<double>& t, index_t b, index_t h) {
     return m;
 }
 
+/// How far each key lies from each row of a batch: what ALiBi's slopes are multiplied by.
+template <class Real>
+matrix<Real> distances(const attention_case& c, index_t b) {
+    return matrix<Real>::NullaryExpr(
+        c.q_len, c.k_len, [&](index_t i, index_t j) { return static_cast<Real>(std::abs(c.distance(b, i, j))); });
+}
+
 /// Everything about one head that forward and backward need.
 template <class Real>
 struct head_softmax {
@@ -61,8 +68,8 @@ head_softmax<Real> softmax_of(const attention_case& c, const matrix<Real>& q, co
             }
             if (!c.bias.empty()) x += static_cast<Real>(c.bias.at(b, h, i, j));
             if (!c.slopes.empty()) {
-                x -= static_cast<Real>(c.slopes[static_cast<std::size_t>(h)]) *
-                     static_cast<Real>(std::abs(i + c.offset_of(b) - j));
+                x -=
+                    static_cast<Real>(c.slopes[c.slope_place(b, h)]) * static_cast<Real>(std::abs(c.distance(b, i, j)));
             }
             if (!c.weight.empty()) s.weight(i, j) = static_cast<Real>(c.weight.at(b, h, i, j));
             if (!c.visible(b, h, i, j)) x = -infinity;

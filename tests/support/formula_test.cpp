@@ -96,6 +96,7 @@ RC_GTEST_PROP(formula, gradients_are_the_slopes_of_the_forward_pass, ()) {
     check_one(in.v, g.dv);
     if (!c.bias.empty()) check_one(c.bias, g.dbias);
     if (!c.sinks.empty()) expect_slope(c, in, c.sinks[0], g.dsinks[0]);
+    if (!c.slopes.empty()) expect_slope(c, in, c.slopes.back(), g.dslopes.back());
 }
 
 RC_GTEST_PROP(error_rule, accepts_the_plain_formula, (std::uint64_t seed)) {

@@ -32,7 +32,7 @@ inline bool chance(int percent) { return *rc::gen::resize(rc::kNominalSize, rc::
 
 } // namespace detail
 
-/// Shapes, mask, key lengths, scale: everything that the public page serves.
+/// Shapes, mask, key lengths, scale: what every machine serves.
 [[nodiscard]] inline rc::Gen<attention_case> any_case(size_limits most = {}) {
     return rc::gen::exec([most] {
         using detail::chance;
@@ -65,6 +65,24 @@ inline bool chance(int percent) { return *rc::gen::resize(rc::kNominalSize, rc::
     });
 }
 
+/// Slopes, one a query head or one a (batch, query head). Their numbers are 0.
+inline void switch_slopes_on(attention_case& c) {
+    c.slopes.assign(static_cast<std::size_t>(c.q_heads * (detail::chance(30) ? c.batch : 1)), 0.0);
+}
+
+/// Everything that the public page serves: in some of the cases soft caps, ALiBi, sinks.
+[[nodiscard]] inline rc::Gen<attention_case> any_served_case(size_limits most = {}) {
+    return rc::gen::exec([most] {
+        using detail::chance;
+        attention_case c = *any_case(most);
+        if (chance(25)) c.softcap = *rc::gen::element(0.5, 3.0, 20.0, 50.0);
+        if (chance(25)) switch_slopes_on(c);
+        if (chance(25)) c.sinks.assign(static_cast<std::size_t>(c.q_heads), 0.0);
+        fill_features(c, static_cast<std::uint64_t>(detail::pick(0, 1 << 20)));
+        return c;
+    });
+}
+
 /// The same with softcap, ALiBi, bias, sinks, block mask and dropout weights switched on or off: what the core's seams
 /// are for.
 [[nodiscard]] inline rc::Gen<attention_case> any_case_with_features(size_limits most = {}) {
@@ -73,7 +91,7 @@ inline bool chance(int percent) { return *rc::gen::resize(rc::kNominalSize, rc::
         using detail::pick;
         attention_case c = *any_case(most);
         if (chance(40)) c.softcap = *rc::gen::element(0.5, 3.0, 20.0);
-        if (chance(30)) c.slopes.assign(static_cast<std::size_t>(c.q_heads), 0.0);
+        if (chance(30)) switch_slopes_on(c);
         if (chance(30)) c.sinks.assign(static_cast<std::size_t>(c.q_heads), 0.0);
         if (chance(40)) {
             c.bias = tensor<double>({chance(50) ? c.batch : 1, chance(50) ? c.q_heads : 1, chance(70) ? c.q_len : 1,
@@ -113,8 +131,13 @@ inline void showValue(const attention_case& c, std::ostream& os) { // NOLINT: th
         for (const index_t n : c.key_lengths) os << n << ' ';
     }
     if (c.softcap != 0.0) os << " softcap=" << c.softcap;
-    if (!c.slopes.empty()) os << " alibi";
-    if (!c.sinks.empty()) os << " sinks";
+    const auto show = [&](const char* what, const std::vector<double>& numbers) {
+        if (numbers.empty()) return;
+        os << ' ' << what << '=';
+        for (const double x : numbers) os << x << ' ';
+    };
+    show("slopes", c.slopes);
+    show("sinks", c.sinks);
     if (!c.bias.empty()) {
         os << " bias(" << c.bias.extent[0] << ',' << c.bias.extent[1] << ',' << c.bias.extent[2] << ','
            << c.bias.extent[3] << ')';

@@ -115,6 +115,25 @@ TEST(generators, make_every_kind_of_mask) {
     expect_between(2, share([](c_t c) { return c.scale == 0.0; }), 15, "scale of 0");
 }
 
+/// What the page serves and nothing else; half of the cases or so ask for none of it.
+TEST(generators, make_every_served_feature) {
+    const auto cases = drawn(any_served_case());
+    const auto share = [&](const std::function<bool(const attention_case&)>& f) { return percent(cases, f); };
+    using c_t = const attention_case&;
+    expect_between(15, share([](c_t c) { return c.softcap > 0.0; }), 35, "softcap");
+    expect_between(15, share([](c_t c) { return !c.slopes.empty(); }), 35, "slopes");
+    expect_between(15, share([](c_t c) { return !c.sinks.empty(); }), 35, "sinks");
+    expect_between(30, share([](c_t c) { return c.softcap == 0.0 && c.slopes.empty() && c.sinks.empty(); }), 55,
+                   "none of them");
+    expect_between(0, share([](c_t c) { return !c.bias.empty() || !c.block_mask.empty() || !c.weight.empty(); }), 0,
+                   "others");
+    expect_between(100, share([](c_t c) {
+                       const auto n = static_cast<index_t>(c.slopes.size());
+                       return n == 0 || n == c.q_heads || n == c.batch * c.q_heads;
+                   }),
+                   100, "slopes of heads, or of batches and heads");
+}
+
 TEST(generators, switch_features_on_and_off) {
     const auto cases = drawn(any_case_with_features());
     const auto share = [&](const std::function<bool(const attention_case&)>& f) { return percent(cases, f); };
@@ -126,9 +145,12 @@ TEST(generators, switch_features_on_and_off) {
     const auto negative = [](double x) { return x < 0.0; };
     expect_between(30, share([](c_t c) { return c.softcap > 0.0; }), 50, "softcap");
     expect_between(20, share([&](c_t c) { return has(c.slopes, positive); }), 40, "slopes");
-    expect_between(0, share([&](c_t c) { return has(c.slopes, negative); }), 0, "slopes below 0");
+    expect_between(4, share([&](c_t c) { return has(c.slopes, negative); }), 20, "slopes below 0");
+    expect_between(3, share([](c_t c) { return c.slopes_of_batches(); }), 20, "slopes of batches");
     expect_between(8, share([&](c_t c) { return has(c.sinks, positive); }), 40, "sinks");
     expect_between(8, share([&](c_t c) { return has(c.sinks, negative); }), 40, "sinks below 0");
+    expect_between(4, share([&](c_t c) { return has(c.sinks, [](double x) { return x == -HUGE_VAL; }); }), 20,
+                   "sinks that are none");
     expect_between(30, share([](c_t c) { return !c.bias.empty(); }), 50, "bias");
     expect_between(10,
                    share([&](c_t c) { return has(c.bias.data, [](double x) { return std::isinf(x) && x < 0.0; }); }),

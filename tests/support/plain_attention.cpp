@@ -83,7 +83,8 @@ void one_head(const attention_case& c, const core::problem& p, const core::seque
     using softmax = core::online_softmax<core::scalar_ops<double>>;
     const tile_plan tiles{how.row_tile, how.key_tile, how.splits};
     const weights weight{c.weight.empty() ? nullptr : &c.weight};
-    const double* const sink = c.sinks.empty() ? nullptr : &c.sinks[static_cast<std::size_t>(head.head)];
+    const auto h = static_cast<std::size_t>(head.head);
+    const double* const sink = c.sinks.empty() || c.sinks[h] == -HUGE_VAL ? nullptr : &c.sinks[h];
     core::tile_map map;
     if (!c.block_mask.empty()) map = {c.block_mask.data.data(), c.block_rows, c.block_cols, c.block_mask.extent[3]};
 
@@ -135,7 +136,7 @@ void one_head(const attention_case& c, const core::problem& p, const core::seque
 
 /// Calls f with the policy that the case's features make.
 template <class F>
-void with_logits(const attention_case& c, index_t offset, F f) {
+void with_logits(const attention_case& c, index_t batch, index_t offset, F f) {
     const auto biased = [&](const auto& base) {
         if (c.bias.empty()) return f(base);
         with_bias<double, std::decay_t<decltype(base)>> policy{base, c.bias.data.data(), {}};
@@ -148,7 +149,8 @@ void with_logits(const attention_case& c, index_t offset, F f) {
     };
     const auto sloped = [&](const auto& base) {
         if (c.slopes.empty()) return biased(base);
-        return biased(with_alibi<double, std::decay_t<decltype(base)>>{base, c.slopes.data(), offset});
+        return biased(
+            with_alibi<double, std::decay_t<decltype(base)>>{base, c.slopes.data() + c.slope_place(batch, 0), offset});
     };
     if (c.softcap != 0.0) {
         sloped(softcapped<double>{c.scale, c.softcap});
@@ -162,9 +164,10 @@ void with_logits(const attention_case& c, index_t offset, F f) {
 plain_result attention_by_walks(const attention_case& c, const attention_inputs& in, const cut& how) {
     plain_result r;
     r.forward = {tensor<double>(c.out_extent()), tensor<double>(c.lse_extent())};
-    r.backward = {tensor<double>(c.q_extent()), tensor<double>(c.k_extent()), tensor<double>(c.v_extent()), {}, {}};
+    r.backward = {tensor<double>(c.q_extent()), tensor<double>(c.k_extent()), tensor<double>(c.v_extent()), {}};
     if (!c.bias.empty()) r.backward.dbias = tensor<double>(c.bias.extent);
     r.backward.dsinks.assign(c.sinks.size(), 0.0);
+    r.backward.dslopes.assign(c.slopes.size(), 0.0);
     const core::problem p = problem_of(c);
     for (index_t b = 0; b < c.batch; ++b) {
         const core::sequence seq = p.sequence_of(b);
@@ -175,7 +178,8 @@ plain_result attention_by_walks(const attention_case& c, const attention_inputs&
             double* const dbias = c.bias.empty() ? nullptr : r.backward.dbias.data.data();
             double no_sink = 0.0;
             double* const dsink = c.sinks.empty() ? &no_sink : &r.backward.dsinks[static_cast<std::size_t>(h)];
-            with_logits(c, seq.offset, [&](const auto& logits) {
+            double* const dslope = c.slopes.empty() ? nullptr : &r.backward.dslopes[c.slope_place(b, h)];
+            with_logits(c, b, seq.offset, [&](const auto& logits) {
                 const auto run = [&](const plain_head& head, const auto& locator, const plain_gradients& gradients) {
                     one_head(c, p, seq, how, head, logits, locator, in.dout.row(b, h, 0), gradients,
                              r.forward.out.row(b, h, 0), r.forward.lse.row(b, h, 0), dsink);
@@ -184,7 +188,7 @@ plain_result attention_by_walks(const attention_case& c, const attention_inputs&
                 double* const dk = r.backward.dk.row(b, g, 0);
                 double* const dv = r.backward.dv.row(b, g, 0);
                 if (how.page == 0) {
-                    run(dense, contiguous_keys{}, {dq, dk, dv, dbias});
+                    run(dense, contiguous_keys{}, {dq, dk, dv, dbias, dslope, seq.offset});
                     return;
                 }
                 const page_pool pages(c.k_len, how.page);
@@ -197,7 +201,7 @@ plain_result attention_by_walks(const attention_case& c, const attention_inputs&
                 paged.v = v.data();
                 paged_keys locator = pages.locator;
                 locator.table_stride = 0; // one table for all batches
-                run(paged, locator, {dq, dk_pool.data(), dv_pool.data(), dbias});
+                run(paged, locator, {dq, dk_pool.data(), dv_pool.data(), dbias, dslope, seq.offset});
                 pages.gather(dk_pool, dk, c.k_len, c.head_dim);
                 pages.gather(dv_pool, dv, c.k_len, c.value_dim);
             });

@@ -133,7 +133,9 @@ struct plain_gradients {
     double* dq = nullptr;
     double* dk = nullptr;
     double* dv = nullptr;
-    double* dbias = nullptr; ///< laid out like the bias of the logits policy, or null
+    double* dbias = nullptr;  ///< laid out like the bias of the logits policy, or null
+    double* dslope = nullptr; ///< of the head's ALiBi, or null
+    index_t offset = 0;       ///< the mask's, for dslope
 };
 
 template <class Logits, class Weight = unit_weight, class Locator = contiguous_keys>
@@ -189,6 +191,7 @@ class plain_backward_machine {
                 }
                 const double dlogit = p * (dp * weight - delta_[row(i)]);
                 add_bias_gradient(at(i, j), dlogit);
+                add_slope_gradient(at(i, j), dlogit);
                 const double ds = dlogit * logits_.derivative(s_[place(t, i, j)], at(i, j));
                 for (index_t x = 0; x < d; ++x) {
                     dk_[static_cast<std::size_t>((j - keys_.begin) * d + x)] += ds * head_.q[row(i) * d + x];
@@ -224,6 +227,10 @@ class plain_backward_machine {
         if constexpr (requires { logits_.place(where); }) {
             if (into_.dbias != nullptr) into_.dbias[logits_.place(where)] += dlogit;
         }
+    }
+    void add_slope_gradient(const pair_index& where, double dlogit) {
+        if (into_.dslope == nullptr) return;
+        *into_.dslope -= dlogit * std::abs(static_cast<double>(where.row + into_.offset - where.key));
     }
 
     core::schedule plan_;

@@ -96,6 +96,31 @@ void require_known(const json& listed, std::initializer_list<const char*> known,
 
 } // namespace
 
+namespace {
+
+/// What cases may ask for that no machine has, and that the plain formula does not have either.
+void refuse_what_nobody_serves(const json& j, const json& inputs) {
+    std::string needs;
+    const auto note = [&](bool needed, const char* feature) {
+        if (needed) needs += (needs.empty() ? "" : ", ") + std::string(feature);
+    };
+    const std::string kind = j.value("kind", std::string("dense"));
+    note(kind == "packed" || inputs.contains("q_offsets") || inputs.contains("k_offsets"), "packed batches");
+    note(kind == "paged" || inputs.contains("page_table"), "paged keys");
+    note(inputs.contains("spans"), "spans");
+    note(inputs.contains("visible"), "boolean mask");
+    note(inputs.contains("dLSE"), "dLSE");
+    if (!needs.empty()) {
+        note(inputs.contains("bias"), "bias"); // named as well, so that the text is whole
+        throw unknown_feature(needs);
+    }
+    static const char* const kinds[] = {"dense", "dlse", "no_value", "wide"};
+    if (std::find(std::begin(kinds), std::end(kinds), kind) == std::end(kinds))
+        throw unknown_feature("unknown kind \"" + kind + "\"");
+}
+
+} // namespace
+
 vector_case read_vector_case(const std::filesystem::path& folder) {
     std::ifstream file(folder / "case.json");
     json j;
@@ -106,9 +131,10 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
     }
     if (!j.is_object()) throw case_error("case.json: is not an object");
     for (const auto& [key, value] : j.items()) {
-        static const char* const known[] = {
-            "shape",      "mask",   "window_left", "window_right", "align",       "scale", "softcap", "block_rows",
-            "block_cols", "inputs", "outputs",     "name",         "description", "seed",  "comment", "dtype"};
+        static const char* const known[] = {"shape",   "mask",    "window_left", "window_right", "align",
+                                            "scale",   "softcap", "block_rows",  "block_cols",   "inputs",
+                                            "outputs", "name",    "description", "seed",         "comment",
+                                            "dtype",   "kind",    "page",        "spans_are"};
         if (std::find(std::begin(known), std::end(known), key) == std::end(known)) {
             throw unknown_feature("unknown field \"" + key + "\" in case.json");
         }
@@ -119,8 +145,12 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
     try {
         const json inputs = j.value("inputs", json::object());
         const json outputs = j.value("outputs", json::object());
-        require_known(inputs, {"Q", "K", "V", "dO", "alibi_slopes", "sinks", "bias", "block_mask"}, "input");
-        require_known(outputs, {"O", "LSE", "dQ", "dK", "dV", "dbias", "dsinks"}, "output");
+        require_known(inputs,
+                      {"Q", "K", "V", "dO", "dLSE", "alibi_slopes", "sinks", "bias", "block_mask", "spans", "visible",
+                       "key_lengths", "q_offsets", "k_offsets", "page_table"},
+                      "input");
+        require_known(outputs, {"O", "LSE", "dQ", "dK", "dV", "dbias", "dslopes", "dsinks"}, "output");
+        refuse_what_nobody_serves(j, inputs);
         const auto path_of = [&](const json& listed, const char* role) {
             const auto found = listed.find(role);
             if (found != listed.end()) return folder / found->get<std::string>();
@@ -172,6 +202,7 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
         c.align = align == "top_left" ? anchor::top_left : anchor::bottom_right;
         c.scale = j.value("scale", 1.0 / std::sqrt(static_cast<double>(std::max<index_t>(c.head_dim, 1))));
         c.softcap = j.value("softcap", 0.0);
+        if (!(c.softcap >= 0.0)) throw case_error("softcap is " + j["softcap"].dump() + ": it must be at least 0");
 
         if (const auto path = path_of(inputs, "alibi_slopes"); !path.empty()) c.slopes = read_tensor(path).data;
         if (const auto path = path_of(inputs, "sinks"); !path.empty()) c.sinks = read_tensor(path).data;
@@ -190,6 +221,16 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
         for (const auto* per_head : {&c.slopes, &c.sinks}) {
             if (!per_head->empty() && per_head->size() != static_cast<std::size_t>(c.q_heads)) {
                 throw case_error("alibi_slopes and sinks have one number a query head");
+            }
+        }
+        if (const auto path = path_of(inputs, "key_lengths"); !path.empty()) {
+            const tensor<double> lengths = read_tensor(path);
+            if (lengths.data.size() != static_cast<std::size_t>(c.batch))
+                throw case_error("key_lengths has not one number a batch");
+            for (const double n : lengths.data) {
+                if (!(n >= 0.0 && n <= static_cast<double>(c.k_len)) || n != std::floor(n))
+                    throw case_error("key_lengths are not within the keys");
+                c.key_lengths.push_back(static_cast<index_t>(n));
             }
         }
 
@@ -218,7 +259,16 @@ vector_case read_vector_case(const std::filesystem::path& folder) {
             expect_extent(r.dk, c.k_extent(), "dK");
             expect_extent(r.dv, c.v_extent(), "dV");
             if (const auto path = path_of(outputs, "dbias"); !path.empty()) r.dbias = read_tensor(path);
-            if (const auto path = path_of(outputs, "dsinks"); !path.empty()) r.dsinks = read_tensor(path).data;
+            const std::pair<const char*, tensor<double>*> of_heads[] = {{"dslopes", &r.dslopes}, {"dsinks", &r.dsinks}};
+            for (const auto& [role, to] : of_heads) {
+                const auto path = path_of(outputs, role);
+                if (path.empty()) continue;
+                const std::vector<double>& numbers = std::string(role) == "dslopes" ? c.slopes : c.sinks;
+                *to = read_tensor(path);
+                if (numbers.empty() || to->data.size() != numbers.size())
+                    throw case_error(std::string(role) + " does not fit the numbers that it is the gradient of");
+                to->extent = {1, c.q_heads, 1, 1};
+            }
         }
     } catch (const json::exception& e) {
         throw case_error(std::string("case.json: ") + e.what());

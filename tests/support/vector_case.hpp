@@ -1,5 +1,5 @@
 /// \file
-/// The float64 conformance cases: a folder with case.json and .npy files (see tests/conformance/README.md).
+/// The conformance cases of float64_vectors and family_vectors: a folder with case.json and .npy files (see tests/conformance/README.md).
 #pragma once
 
 #include <filesystem>
@@ -17,7 +17,7 @@ struct vector_case {
     attention_inputs inputs;
     tensor<double> out, lse;          ///< (B, Hq, Sq, E), (B, Hq, Sq, 1)
     tensor<double> dq, dk, dv, dbias; ///< empty where the folder has none
-    std::vector<double> dsinks;
+    tensor<double> dslopes, dsinks;   ///< (1, H, 1, 1), or empty
     bool has_backward = false;
 };
 
@@ -27,7 +27,7 @@ class case_error : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-/// A case that asks for something that its reader does not know.
+/// A case that asks for something that its reader does not know, or knows by name alone.
 class unknown_feature : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;
@@ -39,7 +39,7 @@ class unknown_feature : public std::runtime_error {
 /// A file's numbers as doubles; missing axes are added in front.
 [[nodiscard]] tensor<double> read_tensor(const std::filesystem::path& file);
 
-/// Reads a folder. Throws case_error or npy::error.
+/// Reads a folder. Throws case_error, unknown_feature or npy::error.
 [[nodiscard]] vector_case read_vector_case(const std::filesystem::path& folder);
 
 /// Every folder below `root` that holds a case.json, sorted by path.

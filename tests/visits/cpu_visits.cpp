@@ -137,7 +137,7 @@ visit_list backward_machine_visits(const core::problem& p, const tile_plan& plan
     const core::schedule tiles(p, p.sequence_of(0), plan);
     visit_list visits;
     recorded_backward machine(visits, source, head, p, tiles.mask, layout, plan.row_tile, scores.data(),
-                              scores.data() + plan.row_tile * plan.key_tile);
+                              scores.data() + plan.row_tile * plan.key_tile, nullptr, false); // no score function
     for (index_t t = 0; t < tiles.key_tiles(); ++t) core::walk::backward(machine, tiles, t);
     return visits;
 }

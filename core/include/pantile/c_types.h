@@ -132,6 +132,25 @@ typedef struct pantile_lengths {
     int32_t memory; ///< a pantile_memory
 } pantile_lengths;
 
+/// The count of numbers in device memory where only that they are one a query head is known.
+#define PANTILE_ONE_A_HEAD INT64_C(-1)
+
+/// Numbers, one a query head; of slopes also one a batch and query head ([batch][head]). data NULL: none.
+typedef struct pantile_head_numbers {
+    const void* data;
+    int64_t count;
+    int32_t dtype;  ///< PANTILE_FP32 or PANTILE_FP64
+    int32_t memory; ///< a pantile_memory
+} pantile_head_numbers;
+
+/// Numbers, one a query head, that a call writes. data NULL: not wanted.
+typedef struct pantile_head_gradients {
+    void* data;
+    int64_t count;
+    int32_t dtype;  ///< PANTILE_FP32 or PANTILE_FP64
+    int32_t memory; ///< a pantile_memory
+} pantile_head_gradients;
+
 /// The instruction sets of the CPU. PANTILE_ISA_AUTOMATIC takes the best, or the one that the environment variable PANTILE_ISA
 /// names; see pantile::isa.
 typedef enum pantile_isa {
@@ -165,7 +184,7 @@ typedef struct pantile_options {
     pantile_mask mask;
     double scale;       ///< logit = scale · q·k; read where has_scale is 1, and 0 elsewhere
     int32_t has_scale;  ///< 0: the scale is 1/sqrt(head_dim)
-    int32_t accumulate; ///< 1: backward adds to dq, dk, dv instead of overwriting them
+    int32_t accumulate; ///< 1: backward adds to its gradients instead of overwriting them
     /// Keys that count in each batch, 0 … k_len, in the memory of q, k and v. The rest is never read.
     pantile_lengths key_lengths;
     int32_t threads; ///< of the host; 0: what OpenMP would use
@@ -177,12 +196,18 @@ typedef struct pantile_options {
     /// Memory to work in, at least workspace_bytes of the explanation, where q, k and v are. 0 bytes: the library's own.
     void* workspace;
     int64_t workspace_bytes;
+    double softcap; ///< logit = softcap · tanh(logit / softcap), before ALiBi and the mask; 0: off
+    /// ALiBi: logit - slope · |i + off - j|, off that of the mask.
+    pantile_head_numbers slopes;
+    /// Logits of keys without a value, one a query head: each row's denominator grows by exp(sink). Of the partial results of a
+    /// row exactly one must carry it.
+    pantile_head_numbers sinks;
 } pantile_options;
 
 /// pantile_options o = PANTILE_OPTIONS_INIT; then fields. In C99 the same as {.size = sizeof(pantile_options)}.
 // clang-format off
 #define PANTILE_OPTIONS_INIT \
-    {sizeof(pantile_options), {0, 0, 0, 0}, 0.0, 0, 0, {0, 0, 0, 0}, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0}
+    {sizeof(pantile_options), {0, 0, 0, 0}, 0.0, 0, 0, {0, 0, 0, 0}, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0.0, {0, 0, 0, 0}, {0, 0, 0, 0}}
 // clang-format on
 
 // ----------------------------------------------------------------------------------------------- what calls read and write
@@ -199,12 +224,14 @@ typedef struct pantile_loss_gradients {
     pantile_tensor dout; ///< (B, Hq, Sq, E), of q's type
 } pantile_loss_gradients;
 
-/// What a backward call gives; all three must be given.
+/// What a backward call gives; dq, dk and dv must be given, the others are written if they are.
 typedef struct pantile_gradients {
-    size_t size;       ///< sizeof(pantile_gradients)
-    pantile_tensor dq; ///< (B, Hq, Sq, D)
-    pantile_tensor dk; ///< (B, Hkv, Sk, D)
-    pantile_tensor dv; ///< (B, Hkv, Sk, E)
+    size_t size;                    ///< sizeof(pantile_gradients)
+    pantile_tensor dq;              ///< (B, Hq, Sq, D)
+    pantile_tensor dk;              ///< (B, Hkv, Sk, D)
+    pantile_tensor dv;              ///< (B, Hkv, Sk, E)
+    pantile_head_gradients dslopes; ///< (Hq), summed over batches; where options.slopes is one a query head
+    pantile_head_gradients dsinks;  ///< (Hq), summed over batches and rows
 } pantile_gradients;
 
 /// Attention over some of the keys, not yet normalised; see pantile::basic_partial_view. fp32 (fp64 for fp64).

@@ -14,6 +14,21 @@
 
 namespace pantile::inline v0 {
 
+namespace detail {
+
+/// Numbers in one piece of memory: std::vector, std::array, std::span, an Eigen vector.
+template <class R>
+concept has_data_and_size = requires(R&& r) {
+    r.data();
+    r.size();
+};
+/// All that a view of numbers is made of, where it is made of one thing.
+template <class R>
+concept refers_to_numbers = has_data_and_size<R> || std::is_array_v<std::remove_reference_t<R>> ||
+    std::is_pointer_v<std::remove_cvref_t<R>> || std::is_null_pointer_v<std::remove_cvref_t<R>>;
+
+} // namespace detail
+
 /// Whole numbers, one a batch, in the caller's memory: 64 or 32 bits each (std::int64_t, std::int32_t). From anything that lies in
 /// one piece of host memory (std::vector, std::array, std::span, an Eigen vector with data() and size()), or from device memory by
 /// on_device(span), or by a bare pointer: one number a batch on the device.
@@ -21,10 +36,7 @@ class lengths_view {
   public:
     constexpr lengths_view() = default;
     template <class R>
-        requires requires(const R& r) {
-            r.data();
-            r.size();
-        }
+        requires detail::has_data_and_size<const R&>
     constexpr lengths_view(const R& numbers) { // NOLINT(google-explicit-constructor)
         static_assert(accepts<decltype(numbers.data())>, PANTILE_SAYS_LENGTHS);
         refer(numbers.data(), static_cast<index_t>(numbers.size()), memory::host);
@@ -47,6 +59,12 @@ class lengths_view {
         refer(on_the_device, on_the_device != nullptr ? one_a_batch : 0, memory::device);
     }
     constexpr lengths_view(std::nullptr_t) {} // NOLINT(google-explicit-constructor)
+    /// What is none of these is refused by a sentence instead of a list of candidates.
+    template <class Other>
+        requires(!detail::refers_to_numbers<const Other&> && !std::is_base_of_v<lengths_view, Other>)
+    lengths_view(const Other&) { // NOLINT(google-explicit-constructor)
+        static_assert(sizeof(Other) == 0, PANTILE_SAYS_LENGTHS);
+    }
 
     static constexpr index_t one_a_batch = -1;
     /// How many; one_a_batch where only that is known.
@@ -78,6 +96,7 @@ class lengths_view {
 
 /// Says of numbers that they lie in the device's memory.
 template <class T, std::size_t n>
+    requires std::is_integral_v<std::remove_const_t<T>> // floating-point ones are slopes and sinks
 [[nodiscard]] constexpr lengths_view on_device(std::span<T, n> numbers) {
     return {numbers.data(), numbers.size(), memory::device};
 }

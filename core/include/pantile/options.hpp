@@ -9,6 +9,7 @@
 
 #include <pantile/core/mask.hpp>
 #include <pantile/core/tile_plan.hpp>
+#include <pantile/head_numbers.hpp>
 #include <pantile/lengths.hpp>
 
 namespace pantile::inline v0 {
@@ -36,10 +37,16 @@ struct options {
     pantile::mask mask{};
     /// logit = scale · q·k; any sign; default 1/sqrt(head_dim). scale·log2(e) must be finite in the precision computed in.
     std::optional<double> scale{};
+    double softcap = 0.0; ///< logit = softcap · tanh(logit / softcap), before ALiBi and the mask; 0: off
+    /// ALiBi: logit - slope · |i + off - j|, off that of the mask; one a query head, or one a (batch, query head). Empty: off.
+    head_numbers slopes{};
+    /// Logits of keys without a value, one a query head: each row's denominator grows by exp(sink). A row that sees no key has
+    /// out = 0 and lse = sink. Of the partial results of a row exactly one must carry it. Empty: off.
+    head_numbers sinks{};
     /// Keys that count in each batch, 0 … k_len; empty: all of them. The rest (padding, an unfilled cache) is never read.
     /// In the memory of q, k and v; on a device they are read when the call runs, and what is beyond 0 … k_len is clamped.
     lengths_view key_lengths{};
-    bool accumulate = false; ///< backward adds to dq, dk, dv instead of overwriting them
+    bool accumulate = false; ///< backward adds to its gradients instead of overwriting them
     /// Of the host, 0: what OpenMP would use (OMP_NUM_THREADS), fewer where there is little work. At most 4 a processor (16 where
     /// that is more) are used, at most those that the system lets start, and 1 in a process forked after a call on several.
     int threads = 0;

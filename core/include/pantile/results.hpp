@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include <pantile/core/tensor_ref.hpp>
+#include <pantile/head_numbers.hpp>
 #include <pantile/tensor.hpp>
 
 // Said where a call is compiled.
@@ -45,11 +46,13 @@ struct loss_gradients {
     tensor_ref dout{}; ///< (B, Hq, Sq, E), of q's type
 };
 
-/// What a backward call gives; all three must be given.
+/// What a backward call gives; dq, dk and dv must be given, the others are written if they are.
 struct gradients {
-    result_ref<4> dq{}; ///< (B, Hq, Sq, D)
-    result_ref<4> dk{}; ///< (B, Hkv, Sk, D)
-    result_ref<4> dv{}; ///< (B, Hkv, Sk, E)
+    result_ref<4> dq{};       ///< (B, Hq, Sq, D)
+    result_ref<4> dk{};       ///< (B, Hkv, Sk, D)
+    result_ref<4> dv{};       ///< (B, Hkv, Sk, E)
+    head_gradients dslopes{}; ///< (Hq), summed over batches; where options.slopes is one a query head
+    head_gradients dsinks{};  ///< (Hq), summed over batches and rows
 };
 
 /// The three tensors of a partial result.

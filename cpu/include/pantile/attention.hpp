@@ -28,6 +28,8 @@
 
 // First, so that what they say of a wrong argument is near the top of what a compiler prints.
 #include <pantile/lengths.hpp>
+
+#include <pantile/head_numbers.hpp>
 #include <pantile/results.hpp>
 
 #include <pantile/accepted.hpp>

@@ -2,6 +2,7 @@
 #include <pantile/core/choose_plan.hpp>
 #include <pantile/core/float_environment.hpp>
 
+#include "../backward/head_gradients.hpp"
 #include "../catalogue/dispatch.hpp"
 #include "../threads/parallel.hpp"
 #include "../threads/scratch.hpp"
@@ -21,7 +22,8 @@ struct prepared_backward {
     index_t number_bytes = 4; // of compute precision
     index_t threads = 1;
     index_t scratch_bytes = 0; // a thread
-    index_t shared_bytes = 0;  // by all threads, see shared_layout
+    index_t chunk_bytes = 0;   // shared by all threads, see shared_layout
+    index_t shared_bytes = 0;  // these, and behind them what dslopes is summed from
 
     /// Second phase: (batch, query head, panel of rows).
     [[nodiscard]] index_t panels() const {
@@ -85,22 +87,33 @@ prepared_backward prepare_backward(const core::problem& p, dtype type, const opt
     r.call.accumulate = o.accumulate;
     r.threads = core::clamp(r.call.work_items(), 1, allowed_threads(o.threads));
     r.scratch_bytes = r.code->scratch_bytes(r.call);
-    r.shared_bytes = r.code->shared_bytes(r.call);
+    r.chunk_bytes = core::round_up(r.code->shared_bytes(r.call), scratch_alignment);
+    // Whether dslopes is wanted, explain_backward does not know.
+    r.shared_bytes = r.chunk_bytes + backward::slope_sum_count(r.call) * static_cast<index_t>(sizeof(double));
     return r;
 }
 
-void run(prepared_backward& r, std::span<std::byte> given_workspace) {
+void run(prepared_backward& r, const gradients& to, std::span<std::byte> given_workspace) {
     const workspace memory(given_workspace, r.threads, r.scratch_bytes, r.shared_bytes, "explain_backward");
     r.call.shared = memory.shared();
+    if (to.dslopes.wanted) r.call.slope_sums = reinterpret_cast<double*>(memory.shared() + r.chunk_bytes);
     if (r.call.key_chunks > 1) {
         parallel_for(r.panels(), r.threads,
                      [&](index_t i, index_t thread) { r.code->prepare(r.call, i, memory.of_thread(thread)); });
     }
     parallel_for(r.call.work_items(), r.threads,
                  [&](index_t i, index_t thread) { r.code->run(r.call, i, memory.of_thread(thread)); });
-    if (r.call.key_chunks == 1) return;
-    parallel_for(r.panels(), r.threads,
-                 [&](index_t i, index_t thread) { r.code->reduce(r.call, i, memory.of_thread(thread)); });
+    if (r.call.key_chunks > 1) {
+        parallel_for(r.panels(), r.threads,
+                     [&](index_t i, index_t thread) { r.code->reduce(r.call, i, memory.of_thread(thread)); });
+    }
+    const index_t heads = r.call.problem.q_heads;
+    if (to.dslopes.wanted) {
+        for (index_t h = 0; h < heads; ++h) backward::store_dslope(r.call, h, to.dslopes);
+    }
+    if (to.dsinks.wanted) {
+        parallel_for(heads, r.threads, [&](index_t h, index_t) { backward::store_dsink(r.call, h, to.dsinks); });
+    }
 }
 
 } // namespace
@@ -117,8 +130,7 @@ void erased::attention_backward(const tensor_ref& q, const tensor_ref& k, const 
                                      core::describe("out", out),
                                      core::describe("lse", lse),
                                      core::describe("dout", from.dout)};
-    const core::argument outputs[] = {core::describe("dq", to.dq), core::describe("dk", to.dk),
-                                      core::describe("dv", to.dv)};
+    core::argument outputs[5] = {core::describe("dq", to.dq), core::describe("dk", to.dk), core::describe("dv", to.dv)};
     const core::problem p = core::check_inputs(query, inputs[1], inputs[2], core::describe(o));
     prepared_backward r =
         prepare_backward(p, q.type, o); // refuses what the options ask for, as forward does, before results
@@ -134,7 +146,14 @@ void erased::attention_backward(const tensor_ref& q, const tensor_ref& k, const 
         core::check_same_type(outputs[i], outputs[0]);
         core::check_same_shape(outputs[i], inputs[i]);
     }
-    core::check_memory(outputs, 3, inputs, 6, core::memory_of(o, p));
+    const auto of_heads = [&](const char* name, const char* option, const head_gradients& g,
+                              const core::head_numbers_ref& numbers) {
+        return core::check_head_gradients(name, option, g.data, g.type, g.where, g.count, g.wanted, numbers, p,
+                                          memory::host);
+    };
+    outputs[3] = of_heads("dslopes", "options.slopes", to.dslopes, p.features.slopes);
+    outputs[4] = of_heads("dsinks", "options.sinks", to.dsinks, p.features.sinks);
+    core::check_memory(outputs, 5, inputs, 6, core::memory_of(o, p));
     r.call.q = q;
     r.call.k = k;
     r.call.v = v;
@@ -144,7 +163,7 @@ void erased::attention_backward(const tensor_ref& q, const tensor_ref& k, const 
     r.call.dq = to.dq;
     r.call.dk = to.dk;
     r.call.dv = to.dv;
-    run(r, o.workspace);
+    run(r, to, o.workspace);
 }
 
 explanation erased::explain_backward(const tensor_ref& q, const tensor_ref& k, const tensor_ref& v, const options& o) {

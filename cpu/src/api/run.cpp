@@ -28,6 +28,7 @@ forward_work work_of(const prepared& p, index_t i, index_t& split) {
         const index_t tile = p.call.plan.key_tile;
         const index_t length = core::round_up(core::ceil_div(keys, splits), tile);
         w.seq = w.seq.part({core::min(split * length, keys), core::min((split + 1) * length, keys)});
+        w.carries_sink = split == 0;
     }
     return w;
 }

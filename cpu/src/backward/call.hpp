@@ -27,6 +27,8 @@ struct call {
     bool accumulate = false;
     /// key_chunks > 1: what the chunks share, see shared_layout.
     void* shared = nullptr;
+    /// Σ dS·|distance| of each work item and head of its group, [item][head]; null: dslopes is not wanted.
+    double* slope_sums = nullptr;
 
     PANTILE_FN index_t work_items() const { return problem.batch * problem.kv_heads * key_chunks; }
 };
@@ -101,11 +103,12 @@ struct head_layout {
 ///     k, v           one key tile in rows, where it cannot be read in place   [key][dim]
 ///     dk, dv         the chunk's gradients                     [key][dim padded to n]
 ///     p, ds          score tiles                               [key of a strip][row tile]
+///     derivative     with a soft cap: of each exponent by its score   [key of a strip][row tile]
 ///     rows_out       one panel of dQ, summed and in rows       2 x [W][dim]
 ///     exact          dK and dV of one key in double             [dim]
 struct scratch_layout {
     head_layout rows;
-    index_t head = 0, dqt = 0, k = 0, v = 0, dk = 0, dv = 0, p = 0, ds = 0, rows_out = 0, exact = 0;
+    index_t head = 0, dqt = 0, k = 0, v = 0, dk = 0, dv = 0, p = 0, ds = 0, derivative = 0, rows_out = 0, exact = 0;
     index_t size = 0;
 
     PANTILE_FN scratch_layout(const call& c, index_t panel, index_t lanes) : rows(c.problem, panel, lanes) {
@@ -122,6 +125,9 @@ struct scratch_layout {
         dv = all.take(c.chunk_keys * rows.padded_value_dim);
         p = all.take(core::min(c.plan.key_tile, strip_keys) * c.plan.row_tile);
         ds = all.take(core::min(c.plan.key_tile, strip_keys) * c.plan.row_tile);
+        if (c.problem.features.softcap > 0.0) {
+            derivative = all.take(core::min(c.plan.key_tile, strip_keys) * c.plan.row_tile);
+        }
         rows_out = all.take(2 * panel * d);
         exact = all.take(2 * (d + e)); // a double is at most two numbers
         size = all.size;

@@ -8,6 +8,9 @@
 ///     dV += P·dO,  dK += dS·Q    [key][dim]                                          products 3 and 4
 ///     dQᵀ += Kᵀ·dS               [dim][row]                                          product 5
 ///
+/// With a score function (soft cap, ALiBi) product 1 stores S, and the score stage makes P of it, and what dS must still be multiplied
+/// by after product 2. Both epilogues stay as they are, and so does what plain calls run.
+///
 /// 10·rows·keys·dim operations (head dim = value dim). P and dS of a strip are written once and read twice, in L1. K and V
 /// of a key tile are read, dK and dV read and written, in L2; Q, dO (rows and panels) and dQᵀ pass by once a key tile.
 /// The scale of dQ and dK is applied once, at the end. c is the exponent's part of it, Qᵀ has the rest (core/scale.hpp).
@@ -17,8 +20,9 @@
 #include <pantile/core/scale.hpp>
 #include <pantile/core/walk.hpp>
 
+#include "../forward/panel.hpp"
 #include "../micro/exp2.hpp"
-#include "../micro/product.hpp"
+#include "../score/stage.hpp"
 #include "call.hpp"
 
 namespace pantile::inline v0::cpu::backward {
@@ -32,12 +36,14 @@ struct head_data {
     index_t dout_stride = 0;
     const T* qt = nullptr;  ///< [panel][head_dim][W], times its factor
     const T* dot = nullptr; ///< [panel][value_dim][W]
-    /// [row]: with s a score and c its factor in the exponent, P = 2^((s - reference)·c - log_sum). The reference is 0 where
+    /// [row]: with s a score and c its factor in the exponent, P = 2^((s - reference)·c - log_sum); after a score stage the exponent
+    /// is y and c is 1. The reference is 0 where
     /// lse tells P well enough, else the largest score (statistics.hpp); log_sum is +inf for a row that sees no key and for
     /// padding: its P is 0.
     const T* reference = nullptr;
     const T* log_sum = nullptr;
     const T* delta = nullptr; ///< [row] rowsum(dO ∘ O)
+    T slope = T(0);           ///< of ALiBi, in base 2
     T* dqt = nullptr;         ///< [panel][head_dim][W]
 };
 
@@ -61,10 +67,15 @@ class machine {
 
   public:
     PANTILE_INLINE machine(Source& source, const head_data<T>& head, const core::problem& p, const core::band& band,
-                           const head_layout& layout, index_t row_tile, T* p_tile, T* ds_tile)
+                           const head_layout& layout, index_t row_tile, T* p_tile, T* ds_tile, T* derivative_tile,
+                           bool sums_slopes)
         : source_(source), head_(head), band_(band), layout_(layout), head_dim_(p.head_dim), value_dim_(p.value_dim),
-          row_tile_(row_tile), p_(p_tile), ds_(ds_tile),
-          exponent_scale_(static_cast<T>(core::split_scale<T>(p.scale).exponent)) {}
+          row_tile_(row_tile), p_(p_tile), ds_(ds_tile), derivative_(derivative_tile),
+          stage_(p.features, core::split_scale<T>(p.scale).exponent), exponent_scale_(stage_.exponent_scale()),
+          sums_slopes_(sums_slopes) {}
+
+    /// Σ dS·|distance| of all pairs so far, if asked for.
+    [[nodiscard]] double slope_sum() const { return slope_sum_; }
 
     void open(const core::key_tile& t) {
         keys_ = t.keys;
@@ -134,7 +145,7 @@ class machine {
             reference[v] = V::load_unaligned(head_.reference + row + v * lanes<V>);
             log_sum[v] = V::load_unaligned(head_.log_sum + row + v * lanes<V>);
             delta[v] = V::load_unaligned(head_.delta + row + v * lanes<V>);
-            lane[v] = iota() + V(static_cast<T>(v * lanes<V>));
+            lane[v] = score::lane_numbers<V>() + V(static_cast<T>(v * lanes<V>));
         });
         // Key j is seen by the rows [j - off - right, j - off + left]: as numbers of the panel, clamped so that they are
         // exact in T.
@@ -144,21 +155,25 @@ class machine {
             high = V(static_cast<T>(core::clamp(at + band_.left, -1, panel)));
         };
         const V scale(exponent_scale_);
-        product<V, width>(keys.size(), rows_of<T>{key_.k + first * key_.k_stride, key_.k_stride},
-                          vectors_of<T>{head_.qt + row * head_dim_, panel}, whole_sum{head_dim_},
-                          [&](index_t m0, auto& c) PANTILE_INLINE {
-                              constexpr int block = sizeof(c.at) / sizeof(c.at[0]);
-                              unroll<block>([&](auto m) PANTILE_INLINE {
-                                  V low(T(0)), high(T(0));
-                                  if constexpr (masked) seers(m0 + m, low, high);
-                                  unroll<width>([&](auto v) PANTILE_INLINE {
-                                      V p = power_of_two(xsimd::fms(c.at[m][v] - reference[v], scale, log_sum[v]));
-                                      if constexpr (masked)
-                                          p = xsimd::select(lane[v] >= low && lane[v] <= high, p, V(T(0)));
-                                      p.store_unaligned(p_tile + (m0 + m) * stride + v * lanes<V>);
+        if (stage_.on()) {
+            shaped_probabilities(row, keys, masked, p_tile, derivative_ + place);
+        } else {
+            product<V, width>(keys.size(), rows_of<T>{key_.k + first * key_.k_stride, key_.k_stride},
+                              vectors_of<T>{head_.qt + row * head_dim_, panel}, whole_sum{head_dim_},
+                              [&](index_t m0, auto& c) PANTILE_INLINE {
+                                  constexpr int block = sizeof(c.at) / sizeof(c.at[0]);
+                                  unroll<block>([&](auto m) PANTILE_INLINE {
+                                      V low(T(0)), high(T(0));
+                                      if constexpr (masked) seers(m0 + m, low, high);
+                                      unroll<width>([&](auto v) PANTILE_INLINE {
+                                          V p = power_of_two(xsimd::fms(c.at[m][v] - reference[v], scale, log_sum[v]));
+                                          if constexpr (masked)
+                                              p = xsimd::select(lane[v] >= low && lane[v] <= high, p, V(T(0)));
+                                          p.store_unaligned(p_tile + (m0 + m) * stride + v * lanes<V>);
+                                      });
                                   });
                               });
-                          });
+        }
         product<V, width>(keys.size(), rows_of<T>{key_.v + first * key_.v_stride, key_.v_stride},
                           vectors_of<T>{head_.dot + row * value_dim_, panel}, whole_sum{value_dim_},
                           [&](index_t m0, auto& c) PANTILE_INLINE {
@@ -175,6 +190,48 @@ class machine {
                                   });
                               });
                           });
+        if (stage_.capped() || sums_slopes_) shape_gradients(row, rows.size(), keys, ds_tile, derivative_ + place);
+    }
+
+    /// `keys` against the rows of a vector of the panel, whose scores (or dS) lie at `scores`.
+    PANTILE_INLINE score::fragment<V> fragment_of(index_t row, core::span keys, bool masked, T* scores) const {
+        return {scores,
+                row_tile_,
+                0,
+                keys.size(),
+                1,
+                score::distances<V>(band_, row, keys.begin),
+                V(head_.slope),
+                score::keys_seen<V>(band_, row, keys.begin),
+                masked};
+    }
+
+    /// P of a panel by way of the score stage: product 1, then the score function on what it stored. The derivatives lie like P.
+    [[gnu::noinline]] void shaped_probabilities(index_t row, core::span keys, bool masked, T* p_tile, T* derivative) {
+        alignas(64) T largest[panel]; // not used
+        for (T& x : largest) x = T(0);
+        product<V, width>(keys.size(), rows_of<T>{key_.k + (keys.begin - keys_.begin) * key_.k_stride, key_.k_stride},
+                          vectors_of<T>{head_.qt + row * head_dim_, panel}, whole_sum{head_dim_},
+                          store_scores<V>{p_tile, row_tile_, largest});
+        unroll<width>([&](auto v) PANTILE_INLINE {
+            constexpr index_t at = v * lanes<V>;
+            stage_.probabilities(fragment_of(row + at, keys, masked, p_tile + at),
+                                 {V::load_unaligned(head_.reference + row + at),
+                                  V::load_unaligned(head_.log_sum + row + at), derivative + at});
+        });
+    }
+
+    /// After product 2: dS of the exponents to dS of the scores, and what it adds to the slope's gradient by the panel's `rows` rows.
+    [[gnu::noinline]] void shape_gradients(index_t row, index_t rows, core::span keys, T* ds_tile,
+                                           const T* derivative) {
+        T sums[panel];
+        unroll<width>([&](auto v) PANTILE_INLINE {
+            constexpr index_t at = v * lanes<V>;
+            stage_.gradients(fragment_of(row + at, keys, false, ds_tile + at), derivative + at, sums_slopes_)
+                .store_unaligned(sums + at);
+        });
+        if (!sums_slopes_) return;
+        for (index_t i = 0; i < rows; ++i) slope_sum_ += static_cast<double>(sums[i]);
     }
 
     void add_gradients(core::span tile, core::span rows, core::span strip, core::span keys) {
@@ -234,12 +291,6 @@ class machine {
         }
     };
 
-    static PANTILE_INLINE V iota() {
-        T numbers[V::size];
-        for (int i = 0; i < lanes<V>; ++i) numbers[i] = static_cast<T>(i);
-        return V::load_unaligned(numbers);
-    }
-
     Source& source_;
     head_data<T> head_;
     core::band band_;
@@ -249,7 +300,11 @@ class machine {
     index_t row_tile_;
     T* p_;
     T* ds_;
+    T* derivative_; // of the same shape, with a soft cap
+    score::stage<V> stage_;
     T exponent_scale_;
+    bool sums_slopes_;
+    double slope_sum_ = 0.0;
     core::span keys_;
     key_data<T> key_;
 };

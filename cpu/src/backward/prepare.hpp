@@ -66,6 +66,7 @@ head_data<number_t<V>> head_at(const call& c, const head_layout& layout, index_t
     head.reference = memory + layout.reference;
     head.log_sum = memory + layout.log_sum;
     head.delta = memory + layout.delta;
+    head.slope = core::score_function<T>::slope_of(c.problem.features, batch, h);
     return head;
 }
 
@@ -133,7 +134,10 @@ class prepared_rows {
         const core::band band = p.band_of(sequence);
         const index_t end = core::min(r + panel, p.q_len);
         const core::span seen{band.lo(r), band.hi(end - 1)};
-        panel_statistics<V> found(static_cast<T>(scale.exponent));
+        const core::features& features = p.features;
+        const auto sink = core::start_row<double>(features, true, batch_, h);
+        panel_statistics<V> found(score::stage<V>(features, scale.exponent),
+                                  core::score_function<T>::slope_of(features, batch_, h), sink.max);
         for (index_t j = seen.begin; j < seen.end; j += scratch.keys) {
             const core::span keys{0, core::min(scratch.keys, seen.end - j)};
             const auto k = bring_rows<V>(call_.k, batch_, p.kv_head(h), j, keys, p.head_dim, false, scratch.k);

@@ -43,7 +43,7 @@ class visible_pairs {
     visible_pairs(const call& c, index_t batch, index_t kv_head, const key_scratch<T>& scratch, T* v_scratch)
         : call_(c), batch_(batch), kv_head_(kv_head), k_scratch_(scratch.k), v_scratch_(v_scratch),
           sequence_(c.problem.sequence_of(batch)), band_(c.problem.band_of(sequence_)),
-          exponent_scale_(static_cast<T>(core::split_scale<T>(c.problem.scale).exponent)) {}
+          stage_(c.problem.features, core::split_scale<T>(c.problem.scale).exponent) {}
 
     /// Has row i a key that its panel computes, that it does not see, and that is not finite?
     [[gnu::noinline, gnu::cold]] bool blames_a_key(index_t i) {
@@ -133,9 +133,16 @@ class visible_pairs {
         for (index_t x = 0; x < p.head_dim; ++x) score = xsimd::fma(V(k[x]), V(qt[x * panel]), score);
         V dp(T(0));
         for (index_t x = 0; x < p.value_dim; ++x) dp = xsimd::fma(V(v[x]), V(dot[x * panel]), dp);
-        const V probability =
-            power_of_two(xsimd::fms(score - V(head.reference[i]), V(exponent_scale_), V(head.log_sum[i])));
-        const V ds = probability * (dp - V(head.delta[i]));
+        V exponent = xsimd::fms(score - V(head.reference[i]), V(stage_.exponent_scale()), V(head.log_sum[i]));
+        V derivative(T(1));
+        if (stage_.on()) {
+            V y(T(0));
+            stage_.apply(score, V(static_cast<T>(i + band_.offset - j)), V(head.slope), y, derivative);
+            exponent = (y - V(head.reference[i])) - V(head.log_sum[i]);
+        }
+        const V probability = power_of_two(exponent);
+        V ds = probability * (dp - V(head.delta[i]));
+        if (stage_.capped()) ds = ds * derivative;
         T numbers[V::size];
         weights w{};
         probability.store_unaligned(numbers);
@@ -152,7 +159,7 @@ class visible_pairs {
     T* v_scratch_; // a row of V or dO
     core::sequence sequence_;
     core::band band_;
-    T exponent_scale_;
+    score::stage<V> stage_;
 };
 
 } // namespace pantile::inline v0::cpu::backward

@@ -87,7 +87,7 @@ class work_item {
   public:
     /// `scratch`: scratch_layout::size numbers, aligned to 64 bytes, of any content.
     work_item(const call& c, index_t number, std::byte* scratch)
-        : call_(c), layout_(c, panel, lanes<V>), scratch_(reinterpret_cast<T*>(scratch)) {
+        : call_(c), layout_(c, panel, lanes<V>), scratch_(reinterpret_cast<T*>(scratch)), number_(number) {
         // Chunk outermost: with a causal mask the first keys have the most rows, and long items should start first.
         const index_t heads = c.problem.batch * c.problem.kv_heads;
         chunk_ = number / heads;
@@ -112,8 +112,9 @@ class work_item {
             const head_data<T> rows = head(h);
             start_dq(rows.dqt);
             machine<V, work_item> m(*this, rows, p, plan.mask, layout_.rows, call_.plan.row_tile, scratch_ + layout_.p,
-                                    scratch_ + layout_.ds);
+                                    scratch_ + layout_.ds, scratch_ + layout_.derivative, call_.slope_sums != nullptr);
             for (index_t t = 0; t < plan.key_tiles(); ++t) core::walk::backward(m, plan, t);
+            if (call_.slope_sums != nullptr) call_.slope_sums[number_ * p.group() + g] = m.slope_sum();
             finish_dq(h, rows);
         }
         mend_keys(dk, dv);
@@ -227,6 +228,7 @@ class work_item {
     const call& call_;
     scratch_layout layout_;
     T* scratch_;
+    index_t number_;
     index_t chunk_ = 0;
     index_t batch_ = 0;
     index_t kv_head_ = 0;

@@ -34,6 +34,7 @@ struct forward_work {
     index_t head = 0;
     core::sequence seq;
     index_t row_tile = 0;
+    bool carries_sink = true; ///< of the parts of the keys one does
 };
 
 /// The forward kernels of one compute precision.

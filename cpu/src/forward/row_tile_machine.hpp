@@ -1,9 +1,10 @@
 /// \file
 /// The part of a forward machine that does not depend on what computes its products: the state of a row tile's queries, the
-/// queries in SIMD lanes, and the softmax that a panel of them goes through at each key tile.
+/// queries in SIMD lanes, and the score stage and softmax that a panel of them goes through at each key tile.
 #pragma once
 
 #include "../micro/tile_io.hpp"
+#include "../score/stage.hpp"
 #include "../threads/arena.hpp"
 #include "row_tile.hpp"
 
@@ -31,11 +32,12 @@ class row_tile_machine {
 
   protected:
     /// For counting scratch.
-    explicit row_tile_machine(const forward_call& call) : call_(call) {}
+    explicit row_tile_machine(const forward_call& call) : call_(call), stage_({}, 1.0) {}
     row_tile_machine(const forward_call& call, const forward_work& work, const output& to,
                      const core::scale_split& scale)
         : call_(call), work_(work), to_(to), mask_(call.problem.band_of(work.seq)),
-          q_factor_(static_cast<T>(scale.query)), exponent_scale_(static_cast<T>(scale.exponent)) {
+          q_factor_(static_cast<T>(scale.query)), stage_(call.problem.features, scale.exponent),
+          exponent_scale_(stage_.exponent_scale()) {
         const index_t kv_head = call.problem.kv_head(work.head);
         q_ = matrix_of<T>(call.q, work.batch, work.head, work.seq.q_begin);
         k_ = matrix_of<T>(call.k, work.batch, kv_head, work.seq.k_begin);
@@ -49,12 +51,32 @@ class row_tile_machine {
         for (T** a : {&max_, &sum_, &suspects_}) *a = memory.template take<T>(rows);
     }
 
-    /// No key seen yet.
+    /// No key seen yet, but the sink, if there is one.
     void start_rows(index_t r, index_t count) {
+        const core::softmax_state<T> start =
+            core::start_row<T>(call_.problem.features, work_.carries_sink, work_.batch, work_.head);
         for (index_t i = r; i < r + count; i += n) {
-            softmax::start().max.store_aligned(max_ + i);
-            softmax::start().sum.store_aligned(sum_ + i);
+            V(start.max).store_aligned(max_ + i);
+            V(start.sum).store_aligned(sum_ + i);
         }
+    }
+
+    /// The score stage of `vectors` vectors of rows from row `row` of the sequence on, for a call that has one: scores[key][row] of
+    /// the keys begin … end[v] - 1, counted from the key tile's first, `origin`. Folds into tile_max. If `hides`, after
+    /// note_visible_keys for the same rows and origin.
+    template <int vectors>
+    [[gnu::noinline]] void shape_scores(index_t row, index_t origin, T* scores, index_t stride, index_t begin,
+                                        const index_t (&end)[vectors], bool hides) {
+        const V slope(core::score_function<T>::slope_of(call_.problem.features, work_.batch, work_.head));
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            constexpr index_t at = v * n;
+            const V distance = score::distances<V>(mask_, row + at, origin);
+            const visible_keys<V> seen{V::load_aligned(first_visible_ + at), V::load_aligned(end_visible_ + at)};
+            stage_
+                .fold({scores + at, stride, begin, end[v], 1, distance, slope, seen, hides},
+                      V::load_aligned(tile_max_ + at))
+                .store_aligned(tile_max_ + at);
+        });
     }
 
     /// The panel at `r` meets the key tile's maxima: gives the factor for O and the sum, and the reference of the exponents.
@@ -62,6 +84,21 @@ class row_tile_machine {
     template <int vectors>
     PANTILE_INLINE bool fold(index_t r, T* factor) {
         return raise<V, vectors>(max_ + r, tile_max_, exponent_scale_, reference_, factor);
+    }
+
+    /// After fold, in a call with a score stage: drops the weights that are next to nothing, of the keys that shape_scores took. The reference is
+    /// that of the panel.
+    template <int vectors>
+    PANTILE_INLINE void drop_tails(T* scores, index_t stride, index_t begin, const index_t (&end)[vectors]) {
+        unroll<vectors>([&](auto v) PANTILE_INLINE {
+            constexpr index_t at = v * n;
+            score::fragment<V> s;
+            s.scores = scores + at;
+            s.stride = stride;
+            s.begin = begin;
+            s.end = end[v];
+            stage_.drop_tails(s, V::load_aligned(reference_ + at));
+        });
     }
 
     /// After fold: the rows beyond largest_reference among `rows` rows of the panel from lane `first` on, whose scores of the
@@ -143,8 +180,9 @@ class row_tile_machine {
     forward_work work_;
     output to_;
     core::band mask_;
-    T q_factor_ = T(1); // these two make logits in base 2 of the products of q and k: see core/scale.hpp
-    T exponent_scale_ = T(1);
+    T q_factor_ = T(1); // these make logits in base 2 of the products of q and k: see core/scale.hpp
+    score::stage<V> stage_;
+    T exponent_scale_ = T(1); // what is left for the softmax to multiply by
     matrix_ref q_, k_, v_;
     core::span rows_;
     bool partial_seen_ = false; // some pairs of the row tile were computed and hidden

@@ -34,6 +34,8 @@ struct visible_keys {
     V first;
     V end;
 
+    /// Which lanes' rows see `key`.
+    [[nodiscard]] PANTILE_INLINE auto sees(const V& key) const { return first <= key && key < end; }
     /// The scores of `key`, minus infinity in the lanes whose row does not see it.
     [[nodiscard]] PANTILE_INLINE V hide(const V& scores, const V& key) const {
         return xsimd::select(first <= key && key < end, scores, vector_ops<V>::lowest());

@@ -2,7 +2,7 @@
 
 #include "../arguments.hpp"
 #include "../ptx/convert.cuh"
-#include "../tile/softmax.cuh"
+#include "../tile/finish.cuh"
 
 // Parts of a row over disjoint keys: merged, and stored.
 
@@ -46,13 +46,11 @@ struct row_piece {
         }
     }
 
-    /// Stores the columns from `column` on as the call wants them, and with the first ones the row's log-sum-exp.
+    /// Stores the columns from `column` on as the call wants them, and with the first ones the row's statistics.
     template <class T>
-    __device__ __forceinline__ void store(const forward_arguments& a, index_t b, index_t h, index_t i,
-                                          int column) const {
+    __device__ __forceinline__ void store(const forward_arguments& a, index_t b, index_t h, index_t i, int column,
+                                          const row_state<float>& finished, float factor) const {
         const index_t place = a.out_layout.place(b, h, i) + column;
-        const bool unfinished = a.kind == out_kind::partial;
-        const float factor = unfinished ? 1.0F : core::finish_factor(state);
         if (column < static_cast<int>(a.shape.value_dim)) {
             if (a.kind == out_kind::same) {
                 T* out = static_cast<T*>(a.out) + place;
@@ -67,13 +65,7 @@ struct row_piece {
                 for (int c = 0; c < 4; ++c) static_cast<float*>(a.out)[place + c] = o[c] * factor;
             }
         }
-        if (column != 0) return;
-        if (unfinished) {
-            static_cast<float*>(a.max)[a.max_layout.place(b, h, i)] = state.max;
-            static_cast<float*>(a.lse)[a.lse_layout.place(b, h, i)] = state.sum;
-        } else if (a.lse != nullptr) {
-            static_cast<float*>(a.lse)[a.lse_layout.place(b, h, i)] = core::finish_lse(state);
-        }
+        if (column == 0) store_statistics(a, b, h, i, 0, finished);
     }
 };
 

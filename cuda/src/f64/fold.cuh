@@ -89,7 +89,7 @@ __device__ __forceinline__ void raise_references(f64_exponents& e, double (&s)[n
     e.usual = false;
 #pragma unroll
     for (int i = 0; i < n; ++i) {
-        const f64_row& of = row[i / 2 % 2];
+        const f64_row& of = row[fragment::row(i)];
         // Without a reference the logits so far are minus infinity, hidden or not: a score of theirs may be finite. Beyond
         // f64_largest_reference the product is rounded as the reference was: the exact one may lie far above it.
         const double exponent = of.reference == -HUGE_VAL                    ? __dmul_rn(s[i], c.scale)
@@ -149,7 +149,7 @@ template <int n>
 __device__ __forceinline__ void exponentials(double (&p)[n], const double (&s)[n], const f64_exponents& e, double scale,
                                              std::uint32_t table) {
 #pragma unroll
-    for (int i = 0; i < n; ++i) p[f64_place_in_p(i)] = exponential(s[i], scale, e.base[i / 2 % 2], table);
+    for (int i = 0; i < n; ++i) p[f64_place_in_p(i)] = exponential(s[i], scale, e.base[fragment::row(i)], table);
     if (e.usual) return;
 #pragma unroll
     for (int i = 0; i < n; ++i) {

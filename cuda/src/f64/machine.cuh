@@ -17,7 +17,7 @@ struct alignas(tile_alignment) f64_shared {
 
 /// The machine that core::walk::forward drives, in every thread of a block, on any GPU from sm_80 on. One K tile and one V
 /// tile are under way or in use at any time: K of the next tile while this one's V is used.
-template <class tile>
+template <class tile, bool scored>
 class f64_machine {
   public:
     __device__ __forceinline__ f64_machine(const forward_arguments& a, const f64_constants& constants,
@@ -93,7 +93,7 @@ class f64_machine {
     const forward_arguments& a_;
     const f64_work& work_;
     f64_shared<tile>& shared_;
-    f64_warp<tile> warp_;
+    f64_warp<tile, scored> warp_;
     bool key_under_way_ = false;
     bool idle_ = false;
 };

@@ -3,6 +3,8 @@
 #include "../arguments.hpp"
 #include "../ptx/barrier.cuh"
 #include "../ptx/copy.cuh"
+#include "../tile/finish.cuh"
+#include "../tile/score.cuh"
 #include "../tile/tile_run.hpp"
 #include "fold.cuh"
 #include "products.cuh"
@@ -31,6 +33,7 @@ struct f64_work {
                                         index_t row_tile) {
         const core::schedule plan(part, a.shape.band_of(part), positions, tile::keys);
         run = tile_run::of<tile::keys>(plan, row_tile);
+        if (a.scored) run.full_end = run.full_begin; // scores change where masks cut
         mask = plan.mask;
         rows = run.row_span;
         visible = {mask.lo(rows.begin), mask.hi(rows.end - 1)};
@@ -44,9 +47,9 @@ struct f64_work {
     }
 };
 
-/// One warp's part of a row tile: 16 query rows, and where two warps share them its half of the columns. Holds S, P, O and
+/// `scored`: of calls with a score function, all of whose tiles count as partial. One warp's part of a row tile: 16 query rows, and where two warps share them its half of the columns. Holds S, P, O and
 /// the rows' state; where K and V lie it is told.
-template <class tile>
+template <class tile, bool scored>
 class f64_warp {
   public:
     /// `q`: the block's room for Q; `exchange`: for scores of warps that share rows; `table`: of f64_exp2.
@@ -107,6 +110,16 @@ class f64_warp {
     template <class Tag>
     __device__ __forceinline__ void finish_scores(index_t first, Tag) {
         if constexpr (tile::sharers == 2) add_up();
+        if constexpr (scored && std::is_same_v<Tag, core::partial_tile>) {
+            const auto at = row_places<double>::of(
+                a_, first,
+                [&](int r) { return position(packed_row(fragment::row_of_lane(lane(), r))) + work_.mask.offset; },
+                [&](int r) {
+                    return a_.score_f64.slope_of(a_.shape.features, work_.batch,
+                                                 head(packed_row(fragment::row_of_lane(lane(), r))));
+                });
+            apply_score_function(s_, a_.score_f64, at);
+        }
         if constexpr (std::is_same_v<Tag, core::partial_tile>) {
             const int g = lane() / 4;
             const column_limits limits[2] = {
@@ -129,23 +142,21 @@ class f64_warp {
     __device__ __forceinline__ void store() {
         const bool partial = a_.kind == out_kind::partial;
         double factor[2];
+        row_state<double> state[2];
 #pragma unroll
-        for (int r = 0; r < 2; ++r) {
-            row_state<double> state{row_[r].reference, row_[r].sum};
-            state.sum += __shfl_xor_sync(0xffffffffU, state.sum, 1);
-            state.sum += __shfl_xor_sync(0xffffffffU, state.sum, 2);
-            const int packed = packed_row(lane() / 4 + 8 * r);
-            const index_t i = position(packed);
-            end_row(state, [&] { return !work_.mask.keys(i).empty(); });
-            factor[r] = partial ? 1.0 : core::finish_factor(state);
-            if (lane() % 4 != 0 || first_panel() != 0 || i >= work_.rows.end) continue;
-            const index_t h = head(packed);
-            const index_t part = work_.split * a_.split_stride_rows;
-            if (partial) {
-                static_cast<double*>(a_.max)[part + a_.max_layout.place(work_.batch, h, i)] = state.max;
-                static_cast<double*>(a_.lse)[part + a_.lse_layout.place(work_.batch, h, i)] = state.sum;
-            } else if (a_.lse != nullptr) {
-                static_cast<double*>(a_.lse)[a_.lse_layout.place(work_.batch, h, i)] = core::finish_lse(state);
+        for (int r = 0; r < 2; ++r) state[r] = {row_[r].reference, row_[r].sum};
+        reduce_rows(state);
+        const auto packed = [&](int r) { return packed_row(fragment::row_of_lane(lane(), r)); };
+        finish_rows<0>(
+            a_, work_.batch, state, factor, [&](int r) { return head(packed(r)); },
+            [&](int r) { return !work_.mask.keys(position(packed(r))).empty(); });
+        if (lane() % 4 == 0 && first_panel() == 0) {
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                const index_t i = position(packed(r));
+                if (i < work_.rows.end) {
+                    store_statistics(a_, work_.batch, head(packed(r)), i, work_.split, state[r]);
+                }
             }
         }
         auto* out = static_cast<double*>(a_.out) + (partial ? work_.split * a_.split_stride_out : 0);

@@ -1,12 +1,27 @@
 #pragma once
 
 #include "../ptx/convert.cuh"
+#include "../tile/score.cuh"
 #include "share.cuh"
 #include "work.cuh"
 
 // From scores to probabilities: the mask, the rows' references, and the exponentials.
 
 namespace pantile::inline v0::cuda {
+
+/// Scores of key tile t become exponents, in a call with a score function.
+template <class T, class tile>
+__device__ __forceinline__ void apply_score_function(half_scores<tile>& s, const forward_arguments& a,
+                                                     const half_work<T>& work, int t) {
+    using thread = half_thread<tile>;
+    const index_t first = static_cast<index_t>(t) * tile::keys + thread::first_key();
+#pragma unroll
+    for (int m = 0; m < tile::blocks; ++m) {
+        const auto at = row_places<float>::of(
+            a, first, [&](int r) { return work.diagonal + thread::row(m, r); }, [&](int) { return work.slope; });
+        apply_score_function(s[m], a.score, at);
+    }
+}
 
 /// Minus infinity for the scores of key tile t that the mask hides, or whose key does not exist.
 template <class T, class tile>
@@ -57,13 +72,11 @@ __device__ __forceinline__ void maxima_of_tile(const half_scores<tile>& s, char*
     if constexpr (tile::sharers == 2) join_maxima<tile>(tiles, top);
 }
 
-/// The rows' references with this tile's scores; O and the sums follow. A reference that is a little below the maximum
-/// serves as well as the maximum itself (P and the sums grow by the same factor, at most 2^slack), so O is left as it is
-/// while maxima rise by no more than that.
-template <class tile>
-__device__ __forceinline__ void raise_references(const half_scores<tile>& s, char* tiles,
-                                                 const half_constants& constants, half_states<tile>& state,
-                                                 half_output<tile>& o, row_numbers<tile>& reference) {
+/// The rows' references with this tile's scores; O and the sums follow where they rise. The rare path: where a reference is large, all scores become exponents, and `scale` 1.
+template <class T, class tile>
+__device__ __forceinline__ void raise_references(half_scores<tile>& s, char* tiles, float& scale,
+                                                 half_states<tile>& state, half_output<tile>& o,
+                                                 row_numbers<tile>& reference) {
     row_numbers<tile> top;
     maxima_of_tile<tile>(s, tiles, top);
     bool rises = false;
@@ -71,8 +84,8 @@ __device__ __forceinline__ void raise_references(const half_scores<tile>& s, cha
     for (int m = 0; m < tile::blocks; ++m) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            top[m][r] *= constants.scale.scale;
-            rises = rises || top[m][r] > state[m][r].max + constants.slack;
+            top[m][r] = exponent_of<T>(top[m][r], scale);
+            rises = rises || top[m][r] > state[m][r].max;
         }
     }
     if (__any_sync(0xffffffffU, rises)) {
@@ -85,13 +98,20 @@ __device__ __forceinline__ void raise_references(const half_scores<tile>& s, cha
                 state[m][r].sum *= factor[r];
             }
 #pragma unroll
-            for (int i = 0; i < tile::columns_of_warp / 2; ++i) o[m][i] *= factor[i / 2 % 2];
+            for (int i = 0; i < tile::columns_of_warp / 2; ++i) o[m][i] *= factor[fragment::row(i)];
         }
     }
+    bool large = false;
 #pragma unroll
     for (int m = 0; m < tile::blocks; ++m) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) reference[m][r] = row_softmax<float>::reference(state[m][r]);
+        large = large || any_large(reference[m]);
+    }
+    if (__builtin_expect(static_cast<long>(__any_sync(0xffffffffU, large)), 0)) {
+#pragma unroll
+        for (int m = 0; m < tile::blocks; ++m) settle_large_references<T>(s[m], reference[m], scale);
+        scale = 1.0F;
     }
 }
 

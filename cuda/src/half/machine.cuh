@@ -10,8 +10,9 @@
 
 namespace pantile::inline v0::cuda {
 
-/// The machine that core::walk::forward drives, one in each thread.
-template <class T, class tile>
+/// The machine that core::walk::forward drives, one in each thread. `scored`: of calls with a score function, all of whose tiles count
+/// as partial.
+template <class T, class tile, bool scored>
 class half_machine {
   public:
     /// `tiles` is the block's shared memory (half/tile.hpp).
@@ -74,6 +75,9 @@ class half_machine {
                     for (float& x : s_[m]) x *= constants_.scale.sign;
                 }
             }
+        }
+        if constexpr (std::is_same_v<Tag, core::partial_tile>) {
+            if constexpr (scored) apply_score_function<T, tile>(s_, a_, work_, t.index);
             hide_keys<T, tile>(s_, work_, t.index);
         }
     }
@@ -81,11 +85,12 @@ class half_machine {
     __device__ __forceinline__ void accumulate(const tile_run::tile&) {
         if (!key_follows_) await_copies(); // the last V
         row_numbers<tile> reference;
-        raise_references<tile>(s_, tiles_, constants_, state_, o_, reference);
+        float scale = constants_.scale.scale;
+        raise_references<T, tile>(s_, tiles_, scale, state_, o_, reference);
         if constexpr (tile::sharers == 1) {
-            multiply_values<T, tile>(o_, s_, reference, constants_.scale.scale, state_, at_.v, copies_);
+            multiply_values<T, tile>(o_, s_, reference, scale, state_, at_.v, copies_);
         } else {
-            multiply_shared_values<T, tile>(o_, s_, reference, constants_.scale.scale, state_, at_.v, tiles_, copies_);
+            multiply_shared_values<T, tile>(o_, s_, reference, scale, state_, at_.v, tiles_, copies_);
         }
         ptx::copy_async_commit();
     }
@@ -94,13 +99,6 @@ class half_machine {
 #pragma unroll
         for (int m = 0; m < tile::blocks; ++m) reduce_rows(state_[m]);
         if constexpr (tile::sharers == 2) join_sums<tile>(tiles_, state_);
-#pragma unroll
-        for (int m = 0; m < tile::blocks; ++m) {
-#pragma unroll
-            for (int r = 0; r < 2; ++r) {
-                end_row(state_[m][r], [&] { return work_.sees_keys(half_thread<tile>::row(m, r)); });
-            }
-        }
         if (work_.run.begin == work_.run.end) await_copies(); // Q, whose place the result takes
         store_result<T, tile>(a_, work_, tiles_, o_, state_);
     }

@@ -2,6 +2,7 @@
 
 #include "../arguments.hpp"
 #include "../ptx/convert.cuh"
+#include "../tile/finish.cuh"
 #include "share.cuh"
 #include "work.cuh"
 
@@ -9,17 +10,17 @@
 
 namespace pantile::inline v0::cuda {
 
-/// O, normalised, through Q's place in shared memory, so that whole rows leave in pieces of 16 bytes. A warp writes and
+/// O, times the rows' factors, through Q's place in shared memory, so that whole rows leave in pieces of 16 bytes. A warp writes and
 /// reads its own rows only.
 template <class T, class tile>
 __device__ __forceinline__ void store_tile(const forward_arguments& a, const half_work<T>& work, char* tiles,
-                                           const half_output<tile>& o, const half_states<tile>& state) {
+                                           const half_output<tile>& o, const row_numbers<tile>& factors) {
     using thread = half_thread<tile>;
 #pragma unroll
     for (int m = 0; m < tile::blocks; ++m) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const float factor = core::finish_factor(state[m][r]);
+            const float factor = factors[m][r];
 #pragma unroll
             for (int j = 0; j < tile::columns_of_warp / 8; ++j) {
                 char* const at =
@@ -52,10 +53,10 @@ __device__ __forceinline__ void store_tile(const forward_arguments& a, const hal
     }
 }
 
-/// O element by element, normalised unless it is a partial result.
+/// O, times the rows' factors, element by element.
 template <class T, class tile, class Out>
 __device__ __forceinline__ void store_rows(const forward_arguments& a, const half_work<T>& work, Out* out,
-                                           const half_output<tile>& o, const half_states<tile>& state) {
+                                           const half_output<tile>& o, const row_numbers<tile>& factors) {
     using thread = half_thread<tile>;
     const auto columns = static_cast<int>(a.shape.value_dim);
     out += a.out_layout.place(work.batch, work.head, work.run.row_span.begin);
@@ -63,7 +64,7 @@ __device__ __forceinline__ void store_rows(const forward_arguments& a, const hal
     for (int m = 0; m < tile::blocks; ++m) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const float factor = a.kind == out_kind::partial ? 1.0F : core::finish_factor(state[m][r]);
+            const float factor = factors[m][r];
             if (thread::row(m, r) >= work.rows) continue;
             Out* const line = out + thread::row(m, r) * a.out_layout.row;
 #pragma unroll
@@ -78,44 +79,40 @@ __device__ __forceinline__ void store_rows(const forward_arguments& a, const hal
     }
 }
 
-/// The log-sum-exp of each row, or its {max, sum}.
-template <class T, class tile>
-__device__ __forceinline__ void store_states(const forward_arguments& a, const half_work<T>& work,
-                                             const half_states<tile>& states) {
-    using thread = half_thread<tile>;
-    if (thread::lane() % 4 != 0 || thread::group() != 0 || a.lse == nullptr) return;
-    const bool partial = a.kind == out_kind::partial;
-    const index_t split = partial ? blockIdx.y * a.split_stride_rows : 0;
-    const index_t first = work.run.row_span.begin;
-#pragma unroll
-    for (int m = 0; m < tile::blocks; ++m) {
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-            const row_state<float>& state = states[m][r];
-            if (thread::row(m, r) >= work.rows) continue;
-            static_cast<float*>(a.lse)[split + a.lse_layout.place(work.batch, work.head, first + thread::row(m, r))] =
-                partial ? state.sum : core::finish_lse(state);
-            if (!partial) continue;
-            static_cast<float*>(a.max)[split + a.max_layout.place(work.batch, work.head, first + thread::row(m, r))] =
-                state.max;
-        }
-    }
-}
-
-/// O and the statistics, each in the form that the call wants.
+/// Ends the rows, and stores O and the statistics, each in the form that the call wants.
 template <class T, class tile>
 __device__ __forceinline__ void store_result(const forward_arguments& a, const half_work<T>& work, char* tiles,
-                                             const half_output<tile>& o, const half_states<tile>& state) {
-    if (a.kind == out_kind::partial) {
-        store_rows<T, tile>(a, work, static_cast<float*>(a.out) + blockIdx.y * a.split_stride_out, o, state);
+                                             const half_output<tile>& o, const half_states<tile>& states) {
+    using thread = half_thread<tile>;
+    constexpr int rows = 2 * tile::blocks;
+    row_state<float> state[rows];
+    float factor[rows];
+    row_numbers<tile> factors;
+#pragma unroll
+    for (int i = 0; i < rows; ++i) state[i] = states[i / 2][i % 2];
+    finish_rows<raised_binades<T>>(
+        a, work.batch, state, factor, [&](int) { return work.head; },
+        [&](int i) { return work.sees_keys(thread::row(i / 2, i % 2)); });
+#pragma unroll
+    for (int i = 0; i < rows; ++i) factors[i / 2][i % 2] = factor[i];
+    const bool partial = a.kind == out_kind::partial;
+    const index_t split = partial ? blockIdx.y : 0;
+    if (partial) {
+        store_rows<T, tile>(a, work, static_cast<float*>(a.out) + split * a.split_stride_out, o, factors);
     } else if (a.kind == out_kind::wide) {
-        store_rows<T, tile>(a, work, static_cast<float*>(a.out), o, state);
+        store_rows<T, tile>(a, work, static_cast<float*>(a.out), o, factors);
     } else if (a.out_vectors) {
-        store_tile<T, tile>(a, work, tiles, o, state);
+        store_tile<T, tile>(a, work, tiles, o, factors);
     } else {
-        store_rows<T, tile>(a, work, static_cast<T*>(a.out), o, state);
+        store_rows<T, tile>(a, work, static_cast<T*>(a.out), o, factors);
     }
-    store_states<T, tile>(a, work, state);
+    if (a.lse == nullptr || thread::lane() % 4 != 0 || thread::group() != 0) return;
+#pragma unroll
+    for (int i = 0; i < rows; ++i) {
+        const int row = thread::row(i / 2, i % 2);
+        if (row >= work.rows) continue;
+        store_statistics(a, work.batch, work.head, work.run.row_span.begin + row, split, state[i]);
+    }
 }
 
 } // namespace pantile::inline v0::cuda

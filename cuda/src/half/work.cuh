@@ -10,8 +10,7 @@ namespace pantile::inline v0::cuda {
 /// What a launch computes once on the host.
 struct half_constants {
     score_scale scale;
-    float slack; ///< a row's reference stays while its maximum rises by no more than this (log2): see raise_references
-    bool whole;  ///< head and value dim fill the padded dim, and rows are moved in pieces of 16 bytes
+    bool whole; ///< head and value dim fill the padded dim, and rows are moved in pieces of 16 bytes
 };
 
 /// What a block knows of its work, in shared memory: looked at where a mask cuts, and at the ends.
@@ -21,6 +20,8 @@ struct half_work {
     core::span visible; ///< keys that some row sees
     index_t low;        ///< row r of the row tile sees the keys from low + r on
     index_t high;       ///< and up to, not including, high + r
+    index_t diagonal;   ///< the key that row 0 of the row tile stands at
+    float slope;        ///< of the head
     index_t k_len;
     const T* k; ///< first key of the sequence
     const T* v;

@@ -6,9 +6,9 @@ namespace pantile::inline v0::cuda {
 // decode, and of devices with less shared memory.
 extern const kernel f64_256[3];
 const kernel f64_256[3] = {
-    f64_entry<256, 64, 16, 8, 1, 2>(cuda_kernel::portable),
-    f64_entry<256, 32, 16, 4, 1, 2>(cuda_kernel::portable),
-    f64_entry<256, 32, 16, 4, 1, 2>(cuda_kernel::decode),
+    f64_entry<false, 256, 64, 16, 8, 1, 2>(cuda_kernel::portable),
+    f64_entry<false, 256, 32, 16, 4, 1, 2>(cuda_kernel::portable),
+    f64_entry<false, 256, 32, 16, 4, 1, 2>(cuda_kernel::decode),
 };
 
 } // namespace pantile::inline v0::cuda

@@ -4,8 +4,8 @@ namespace pantile::inline v0::cuda {
 
 extern const kernel portable_96[4];
 const kernel portable_96[4] = {
-    rows_entry<__half, 96, 128, 64, 4, 2>(),
-    rows_entry<__nv_bfloat16, 96, 128, 64, 4, 2>(),
+    rows_entry<__half, false, 96, 128, 64, 4, 2>(),
+    rows_entry<__nv_bfloat16, false, 96, 128, 64, 4, 2>(),
     half_entry<__half, 96, 64, 128, 4, 2>(cuda_kernel::decode),
     half_entry<__nv_bfloat16, 96, 64, 128, 4, 2>(cuda_kernel::decode),
 };

@@ -1,7 +1,8 @@
 #pragma once
 
+#include "../tile/score.cuh"
 #include "../tile/store.cuh"
-#include "fold.cuh"
+#include "hide.cuh"
 #include "products.cuh"
 #include "shared.cuh"
 #include "store.cuh"
@@ -9,15 +10,14 @@
 namespace pantile::inline v0::cuda {
 
 /// One warpgroup of consumers: 64 query rows, S = Q·Kᵀ and O += P·V on the matrix unit, P from registers. A thread holds two
-/// rows, 8 apart, of every accumulator tile (see tile/softmax.cuh).
-template <class T, class tile>
+/// rows, 8 apart, of every accumulator tile (see tile/fragment.hpp). `arithmetic`: it may be given calls with a score function.
+template <class T, class tile, bool arithmetic>
 class sm90_consumer {
   public:
     /// `group` is the warpgroup's number among the consumers.
     __device__ __forceinline__ sm90_consumer(const forward_arguments& a, sm90_shared<tile>& shared,
                                              const CUtensorMap& o_map, int group)
         : a_(a), shared_(shared), o_map_(o_map), group_(group), scale_(score_scale::of(a.scale)),
-          slack_(a.kind == out_kind::partial ? 0.0F : 8.0F), // a partial result names its maximum
           products_(shared, group), turns_{group} {}
 
     __device__ __forceinline__ void run() {
@@ -30,8 +30,8 @@ class sm90_consumer {
                 release(shared_.q_empty[q_ring_.stage]);
                 q_ring_.advance();
                 clear();
-                finish(row_);
             }
+            finish(row_);
         }
         if (tile::stages_out && lane() == 0) ptx::wait_until_stores_are_read();
     }
@@ -65,7 +65,7 @@ class sm90_consumer {
         const auto within = [&](int key) { return min(max(key, 0), at.keys); };
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const int i = min(first_row(at) + lane() / 4 + 8 * r, static_cast<int>(a_.shape.q_len) - 1);
+            const int i = min(first_row(at) + fragment::row_of_lane(lane(), r), static_cast<int>(a_.shape.q_len) - 1);
             row_.sees[r] = {within(i + at.low), within(i + at.high)};
             row_.state[r] = row_softmax<float>::start();
         }
@@ -82,32 +82,31 @@ class sm90_consumer {
     /// Normalises and stores O, which belongs to `row`.
     __device__ __forceinline__ void finish(open_row& row) {
         reduce_rows(row.state);
-        const auto row_of = [&](int r) { return first_row(row.at) + lane() / 4 + 8 * r; };
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-            end_row(row.state[r], [&] { // not from row.sees, which would stay in registers for it
+        const auto row_of = [&](int r) { return first_row(row.at) + fragment::row_of_lane(lane(), r); };
+        float factor[2];
+        finish_rows<raised_binades<T>>(
+            a_, row.at.batch, row.state, factor, [&](int) { return row.at.head; },
+            [&](int r) { // not from row.sees, which would stay in registers for it
                 return !a_.shape.band_of(a_.shape.sequence_of(row.at.batch)).keys(row_of(r)).empty();
             });
-        }
         const auto length = static_cast<int>(a_.shape.q_len);
         if constexpr (tile::stages_out) {
             if (a_.out_boxes) {
-                store_through_shared_memory<T>(o_map_, shared_.o[4 * group_ + warp()], o_, row.state, first_row(row.at),
+                store_through_shared_memory<T>(o_map_, shared_.o[4 * group_ + warp()], o_, factor, first_row(row.at),
                                                row.at.head, row.at.batch);
                 if (a_.lse == nullptr || lane() % 4 != 0) return;
 #pragma unroll
                 for (int r = 0; r < 2; ++r) {
                     if (row_of(r) >= length) continue;
-                    static_cast<float*>(a_.lse)[a_.lse_layout.place(row.at.batch, row.at.head, row_of(r))] =
-                        core::finish_lse(row.state[r]);
+                    store_lse(a_, row.at.batch, row.at.head, row_of(r), row.state[r]);
                 }
                 return;
             }
         }
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            finish_row<T, false>(a_, row.at.batch, row.at.head, min(row_of(r), length - 1), 0, o_, 0, r, row.state[r],
-                                 row_of(r) < length);
+            store_finished<T, false>(a_, row.at.batch, row.at.head, min(row_of(r), length - 1), 0, o_, 0, r,
+                                     row.state[r], factor[r], row_of(r) < length);
         }
     }
 
@@ -116,12 +115,23 @@ class sm90_consumer {
     /// S of a tile has come: hide, fold, and leave the probabilities in s_.
     __device__ __forceinline__ void fold_scores(const key_note& note) {
         const bool cut = (note.flags & (key_note::cut_left | key_note::cut_right)) != 0;
-        if (cut || scale_.sign != 1.0F) {
+        bool changed = cut || scale_.sign != 1.0F;
+        if constexpr (arithmetic) changed = changed || a_.scored;
+        if (changed) {
             if (scale_.sign != 1.0F) {
 #pragma unroll
                 for (float& x : s_) x *= scale_.sign;
             }
-            const int first_column = note.first + 2 * (lane() % 4);
+            if constexpr (arithmetic) {
+                if (a_.scored) {
+                    const int diagonal = row_.at.offset + first_row(row_.at);
+                    const auto at = row_places<float>::of(
+                        a_, note.first, [&](int r) { return index_t{diagonal} + fragment::row_of_lane(lane(), r); },
+                        [&](int) { return row_.at.slope; });
+                    apply_score_function(s_, a_.score, at);
+                }
+            }
+            const int first_column = note.first + fragment::first_key(lane());
             if ((note.flags & key_note::cut_right) != 0) {
                 hide_from(s_, {row_.sees[0].end - first_column, row_.sees[1].end - first_column});
             }
@@ -129,7 +139,7 @@ class sm90_consumer {
                 hide_before(s_, {row_.sees[0].begin - first_column, row_.sees[1].begin - first_column});
             }
         }
-        fold_lazily(s_, row_.state, factor_, scale_.scale, slack_);
+        fold<T>(s_, row_.state, factor_, scale_.scale);
     }
 
     __device__ __forceinline__ void pack_probabilities() {
@@ -140,7 +150,7 @@ class sm90_consumer {
     __device__ __forceinline__ void rescale() {
         if (!__any_sync(0xffffffffU, factor_[0] != 1.0F || factor_[1] != 1.0F)) return;
 #pragma unroll
-        for (int i = 0; i < tile::value_dim / 2; ++i) o_[i] *= factor_[i / 2 % 2];
+        for (int i = 0; i < tile::value_dim / 2; ++i) o_[i] *= factor_[fragment::row(i)];
     }
 
     /// Zeroes the rows of V that no row of the tile sees: their probabilities are 0, but 0 times what lies there may not
@@ -167,7 +177,7 @@ class sm90_consumer {
 
     // ---------------------------------------------------------------------------------------------------- the loops
 
-    /// Row tiles against their key tiles, until one that sees no key, or none, follows.
+    /// Row tiles against their key tiles, until one that sees no key, or none, follows. The last one is left to be finished.
     __device__ __forceinline__ void attend() {
         ptx::wait(shared_.k_full[k_ring_.stage], k_ring_.parity);
         key_note note = shared_.key[k_ring_.stage];
@@ -191,7 +201,6 @@ class sm90_consumer {
         ptx::wgmma_wait<0>();
         ptx::pin(o_);
         values_are_read();
-        finish(row_);
     }
 
     /// Issues Q·K of the next key tile and P·V of this one, `note`, and folds the scores of the first. With
@@ -254,7 +263,6 @@ class sm90_consumer {
     const CUtensorMap& o_map_;
     int group_;
     score_scale scale_;
-    float slack_;
     sm90_products<T, tile> products_;
     sm90_turns<tile> turns_;
     ring<tile::q_stages> q_ring_;

@@ -52,7 +52,9 @@ class query_producer {
                                           run.visible_end,
                                           narrow(mask.offset - mask.left),
                                           narrow(mask.offset + mask.right + 1),
-                                          static_cast<int>(mask.k_len)};
+                                          static_cast<int>(mask.k_len),
+                                          narrow_offset(mask.offset),
+                                          a_.score.slope_of(a_.shape.features, at.batch, at.head)};
             if (run.begin == run.end) {
                 ptx::arrive(shared_.q_full[q_ring_.stage]);
             } else {
@@ -61,7 +63,7 @@ class query_producer {
             }
             q_ring_.advance();
         }
-        shared_.row[q_ring_.stage] = {-1, 0, 0, 0, 0, 0, 0, 0};
+        shared_.row[q_ring_.stage] = {-1};
         ptx::arrive(shared_.q_full[q_ring_.stage]);
     }
 
@@ -76,6 +78,9 @@ class query_producer {
     }
 
     static constexpr index_t far = index_t{1} << 30; ///< more than any row's number
+    static __device__ __forceinline__ int narrow_offset(index_t offset) {
+        return static_cast<int>(core::clamp(offset, -far, far));
+    }
     const forward_arguments& a_;
     const work_order& order_;
     sm90_shared<tile>& shared_;

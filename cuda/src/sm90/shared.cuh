@@ -29,9 +29,11 @@ struct row_note {
     int row_tile;
     int visible_begin; ///< keys that some row sees
     int visible_end;
-    int low;  ///< row i sees the keys from i + low
-    int high; ///< up to i + high - 1
-    int keys; ///< of 0 to keys - 1
+    int low;     ///< row i sees the keys from i + low
+    int high;    ///< up to i + high - 1
+    int keys;    ///< of 0 to keys - 1
+    int offset;  ///< row i stands at key i + offset; with ALiBi
+    float slope; ///< of the head, as score_constants has it
     [[nodiscard]] PANTILE_FN bool sees_keys() const { return visible_begin < visible_end; }
 };
 

@@ -11,16 +11,15 @@
 
 namespace pantile::inline v0::cuda {
 
-/// One warp's 16 rows, normalised: element o[4j + 2r + e] of a lane is column 8j + 2 (lane % 4) + e of row lane / 4 + 8r.
+/// One warp's 16 rows, times their factors: element o[4j + 2r + e] of a lane is column 8j + 2 (lane % 4) + e of row lane / 4 + 8r.
 /// `stage` is the warp's own; the copy engine reads it while the warp goes on, and until
 /// wait_until_stores_are_read. Traffic: registers to shared memory in 512-byte pieces, and from there whole panels.
 template <class T, int n>
 __device__ __forceinline__ void store_through_shared_memory(const CUtensorMap& map, char* stage, const float (&o)[n],
-                                                            const row_state<float> (&state)[2], int first_row, int head,
+                                                            const float (&factor)[2], int first_row, int head,
                                                             int batch) {
     constexpr int panel_bytes = warp_rows * panel_row_bytes;
     const int lane = static_cast<int>(threadIdx.x % 32);
-    const float factor[2] = {core::finish_factor(state[0]), core::finish_factor(state[1])};
     if (lane == 0) ptx::wait_until_stores_are_read(); // of the row tile before
     __syncwarp();
     const std::uint32_t row = ptx::shared_address(stage) + lane % 16 * panel_row_bytes;

@@ -34,7 +34,7 @@ struct alignas(tile_alignment) sm90_f64_shared {
 /// The machine that core::walk::forward drives, in every thread of a block. The copy engine brings K and V through a ring, as
 /// far ahead as it holds. No barrier spans the block in the main loop: one warp's products fill the unit while the other
 /// warp of its quadrant is in its softmax.
-template <class tile>
+template <class tile, bool scored>
 class sm90_f64_machine {
   public:
     __device__ __forceinline__ sm90_f64_machine(const forward_arguments& a, const f64_constants& constants,
@@ -108,10 +108,10 @@ class sm90_f64_machine {
     __device__ __forceinline__ void pass_on() {
         constexpr int lag = tile::slots > 2 ? 1 : 0;
         ptx::arrive(shared_.empty[slot_]); // each lane for what it has read itself
-        if (f64_warp<tile>::lane() == 0) {
+        if (f64_warp<tile, scored>::lane() == 0) {
             const int read = item_ - lag;
             const int next = read + tile::slots;
-            if (read >= 0 && item_ % tile::warps == f64_warp<tile>::warp() && exists(next)) {
+            if (read >= 0 && item_ % tile::warps == f64_warp<tile, scored>::warp() && exists(next)) {
                 ptx::wait(shared_.empty[read % tile::slots], static_cast<std::uint32_t>(read / tile::slots % 2));
                 fill(next);
             }
@@ -144,7 +144,7 @@ class sm90_f64_machine {
     int item_ = 0; ///< items that this warp has read
     int slot_ = 0; ///< item_ mod slots
     std::uint32_t parity_ = 0;
-    f64_warp<tile> warp_;
+    f64_warp<tile, scored> warp_;
 };
 
 } // namespace pantile::inline v0::cuda

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "../tile/score.cuh"
 #include "../tile/softmax.cuh"
 #include "../tile/store.cuh"
 #include "products.cuh"
@@ -58,25 +59,35 @@ class tf32_consumer {
 
     /// Leaves 2^(logit - max) in s_.
     __device__ __forceinline__ void fold_scores(const tf32_note& at, int n) {
+        const index_t i = at.rows.begin + row();
+        const index_t first = static_cast<index_t>(n) * tile::keys;
+        if (__builtin_expect(static_cast<long>(a_.scored), 0)) {
+            apply_score_function(s_, a_.score,
+                                 row_places<float>::of(
+                                     a_, first, [&](int r) { return i + 8 * r + at.mask.offset; },
+                                     [&](int) { return a_.score.slope_of(a_.shape.features, at.batch, at.head); }));
+        }
         if (at.run.template hides<tile::keys>(n)) {
-            const index_t i = at.rows.begin + row();
-            const index_t first = static_cast<index_t>(n) * tile::keys;
             const column_limits limits[2] = {column_limits::of(at.mask, i, first, tile::keys),
                                              column_limits::of(at.mask, i + 8, first, tile::keys)};
             hide(s_, limits);
         }
-        fold(s_, state_, factor_, scale_);
+        fold<float>(s_, state_, factor_, scale_);
     }
 
     /// Normalises and stores O.
     __device__ __forceinline__ void finish(const tf32_note& at) {
         reduce_rows(state_);
+        const auto position = [&](int r) { return at.rows.begin + row() + 8 * r; };
+        float factor[2];
+        finish_rows<0>(
+            a_, at.batch, state_, factor, [&](int) { return at.head; },
+            [&](int r) { return !at.mask.keys(position(r)).empty(); });
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const index_t i = at.rows.begin + row() + 8 * r;
-            end_row(state_[r], [&] { return !at.mask.keys(i).empty(); });
-            finish_row<float, false>(a_, at.batch, at.head, core::min(i, a_.shape.q_len - 1), 0, o_, 0, r, state_[r],
-                                     i < a_.shape.q_len);
+            const index_t i = position(r);
+            store_finished<float, false>(a_, at.batch, at.head, core::min(i, a_.shape.q_len - 1), 0, o_, 0, r,
+                                         state_[r], factor[r], i < a_.shape.q_len);
         }
     }
 

@@ -2,7 +2,7 @@
 
 #include "../arguments.hpp"
 #include "../ptx/convert.cuh"
-#include "softmax.cuh"
+#include "finish.cuh"
 #include "wide.hpp"
 
 // From accumulator registers to out and lse.
@@ -100,35 +100,29 @@ __device__ __forceinline__ void store_wide_row(V* row, const V (&o)[n], int r, V
     }
 }
 
-/// Row `i` of head `h`: its O from column `first_column` on, normalised (or as a partial result of `split`), and its
-/// log-sum-exp. state.sum is reduced. `wide`: O lies as tile/wide.hpp says.
+/// Row `i` of head `h`: its O from column `first_column` on, times the row's factor (as part `split` of a partial result), and its
+/// statistics. `wide`: O lies as tile/wide.hpp says.
 template <class T, bool wide, class V, int n>
-__device__ __forceinline__ void finish_row(const forward_arguments& a, index_t b, index_t h, index_t i, index_t split,
-                                           const V (&o)[n], int first_column, int r, const row_state<V>& state,
-                                           bool exists) {
+__device__ __forceinline__ void store_finished(const forward_arguments& a, index_t b, index_t h, index_t i,
+                                               index_t split, const V (&o)[n], int first_column, int r,
+                                               const row_state<V>& state, V factor, bool exists) {
     const auto columns = static_cast<int>(a.shape.value_dim) - first_column;
     const index_t place = a.out_layout.place(b, h, i) + first_column;
-    const bool leader = exists && threadIdx.x % 4 == 0 && first_column == 0;
-    const auto store = [&](auto* row, V factor, bool vectors) {
+    const auto store = [&](auto* to, bool vectors) {
         if constexpr (wide) {
-            store_wide_row(row, o, r, factor, columns, vectors, exists);
+            store_wide_row(to, o, r, factor, columns, vectors, exists);
         } else {
-            store_row(row, o, r, factor, columns, vectors, exists);
+            store_row(to, o, r, factor, columns, vectors, exists);
         }
     };
     if (a.kind == out_kind::partial) {
-        store(static_cast<V*>(a.out) + split * a.split_stride_out + place, V(1), wide && a.out_vectors);
-        if (leader) static_cast<V*>(a.max)[split * a.split_stride_rows + a.max_layout.place(b, h, i)] = state.max;
-        if (leader) static_cast<V*>(a.lse)[split * a.split_stride_rows + a.lse_layout.place(b, h, i)] = state.sum;
-        return;
-    }
-    const V factor = core::finish_factor(state);
-    if (std::is_same_v<T, V> || a.kind == out_kind::same) {
-        store(static_cast<T*>(a.out) + place, factor, a.out_vectors);
+        store(static_cast<V*>(a.out) + split * a.split_stride_out + place, wide && a.out_vectors);
+    } else if (std::is_same_v<T, V> || a.kind == out_kind::same) {
+        store(static_cast<T*>(a.out) + place, a.out_vectors);
     } else {
-        store(static_cast<V*>(a.out) + place, factor, false);
+        store(static_cast<V*>(a.out) + place, false);
     }
-    if (leader && a.lse != nullptr) static_cast<V*>(a.lse)[a.lse_layout.place(b, h, i)] = core::finish_lse(state);
+    if (exists && threadIdx.x % 4 == 0 && first_column == 0) store_statistics(a, b, h, i, split, state);
 }
 
 } // namespace pantile::inline v0::cuda

@@ -15,13 +15,17 @@ index_t key_capacity(const head_task& task) { return std::min(task.plan.key_size
 
 void fa1_initialise(processor& p, const workload& w, const head_task& task, std::initializer_list<tensor> tensors,
                     const std::vector<bool>& started) {
+    const score_stage stage(w, task);
     for (index_t i = 0; i < task.plan.row_tiles(); ++i) {
         if (!started.empty() && started[static_cast<std::size_t>(i)]) continue;
         const core::span rows = task.rows(task.plan.rows(i));
         p.begin_block(task.q_place, i);
         for (const tensor t : tensors) {
             tile start = p.hold("start", rows.size(), shape_of(t, w)[2], tile_role::streamed);
-            p.each(start, 0, 0, [&](index_t r, index_t c) { start.set(r, c, t == tensor::row_max ? hidden : 0.0); });
+            p.each(start, 0, 0, [&](index_t r, index_t c) {
+                const auto row = stage.start(rows.begin + r, true);
+                start.set(r, c, t == tensor::row_max ? row.max : t == tensor::row_sum ? row.sum : 0.0);
+            });
             p.store(start, t, task.q_place, rows);
         }
         p.end_block();
@@ -43,7 +47,7 @@ void fa1_initialise_keys(processor& p, const workload& w, const head_task& task)
 }
 
 fa1_forward::fa1_forward(processor& p, const workload& w, const head_task& task, std::vector<bool>& started)
-    : p_(p), task_(task), started_(started), scale_(base2_scale(w)), row_capacity_(row_capacity(task)),
+    : p_(p), task_(task), started_(started), stage_(w, task), row_capacity_(row_capacity(task)),
       key_capacity_(key_capacity(task)), q_(p.hold("Q", row_capacity_, w.head_dim, tile_role::operand)),
       k_(p.hold("K", key_capacity_, w.head_dim, tile_role::operand)),
       v_(p.hold("V", key_capacity_, w.value_dim, tile_role::operand)),
@@ -76,11 +80,11 @@ void fa1_forward::update(const core::row_tile& t) {
         max_.use(rows.size(), 1);
         sum_.use(rows.size(), 1);
         p_.clear(o_);
-        p_.clear(sum_);
-        p_.each(max_, 0, 0, [&](index_t i, index_t) { max_.set(i, 0, hidden); });
+        p_.each(max_, 0, 0, [&](index_t i, index_t) { max_.set(i, 0, stage_.start(rows.begin + i, true).max); });
+        p_.each(sum_, 0, 0, [&](index_t i, index_t) { sum_.set(i, 0, stage_.start(rows.begin + i, true).sum); });
     }
     p_.multiply(s_, q_, k_, transpose::right);
-    mask_scores(p_, s_, task_, scale_, rows, keys_, t.due == core::visit::partial);
+    mask_scores(p_, s_, task_, stage_, rows, keys_, t.due == core::visit::partial);
     fold(rows);
     // O already holds its rescaled old part, divided by the new sum; P was divided by it too.
     p_.multiply(o_, s_, v_, transpose::none, true);
@@ -116,7 +120,7 @@ void fa1_forward::fold(core::span rows) {
 void fa1_forward::close() { p_.end_block(); }
 
 fa1_backward::fa1_backward(processor& p, const workload& w, const head_task& task)
-    : p_(p), task_(task), scale_(base2_scale(w)), dkv_place_(w.packed_heads ? task.kv_place : task.q_place),
+    : p_(p), task_(task), stage_(w, task), dkv_place_(w.packed_heads ? task.kv_place : task.q_place),
       row_capacity_(row_capacity(task)), key_capacity_(key_capacity(task)),
       q_(p.hold("Q", row_capacity_, w.head_dim, tile_role::operand)),
       k_(p.hold("K", key_capacity_, w.head_dim, tile_role::operand)),
@@ -162,12 +166,16 @@ void fa1_backward::update(const core::row_tile& t) {
     p_.multiply(p_tile_, q_, k_, transpose::right);
     p_.each(p_tile_, 3, 1, [&](index_t i, index_t j) {
         const bool seen = t.due == core::visit::full || task_.visible(rows.begin + i, keys_.begin + j);
-        p_tile_.set(i, j, seen ? std::exp2(p_tile_(i, j) * scale_ - max_(i, 0)) / sum_(i, 0) : 0.0);
+        const double y = seen ? stage_(p_tile_(i, j), rows.begin + i, keys_.begin + j) : hidden;
+        p_tile_.set(i, j, seen ? std::exp2(y - max_(i, 0)) / sum_(i, 0) : 0.0);
     });
     p_.multiply(dv_, p_tile_, dout_, transpose::left, true);
     p_.multiply(ds_, dout_, v_, transpose::right);
     p_.each(ds_, 2, 0, [&](index_t i, index_t j) {
-        ds_.set(i, j, p_tile_(i, j) * (ds_(i, j) - delta_(i, 0)) * scale_ * core::ln_2);
+        const double prob = p_tile_(i, j);
+        if (prob == 0.0) return ds_.set(i, j, 0.0);
+        const double y = std::log2(prob * sum_(i, 0)) + max_(i, 0); // the logit that P came from
+        ds_.set(i, j, prob * (ds_(i, j) - delta_(i, 0)) * stage_.derivative(y, rows.begin + i, keys_.begin + j));
     });
     p_.multiply(dq_, ds_, k_, transpose::none, true);
     p_.store(dq_, tensor::dq, task_.q_place, rows);

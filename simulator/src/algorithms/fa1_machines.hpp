@@ -8,12 +8,14 @@
 #include <pantile/core/schedule.hpp>
 #include <pantile/simulator/processor.hpp>
 
+#include "algorithms/score_stage.hpp"
+
 namespace pantile::inline v0::simulator {
 
 /// What Algorithm 1 keeps in far memory between visits.
 inline constexpr std::initializer_list<tensor> fa1_outputs{tensor::out, tensor::row_max, tensor::row_sum};
 
-/// Writes the starting values (0; minus infinity for row_max) of the row tiles that are not `started` (empty: all).
+/// Writes the starting values (0; of {row_max, row_sum} minus infinity and 0, or the row's sink) of the row tiles that are not `started` (empty: all).
 void fa1_initialise(processor& p, const workload& w, const head_task& task, std::initializer_list<tensor> tensors,
                     const std::vector<bool>& started);
 /// Writes dK = dV = 0, as Algorithm 4 does before its loops.
@@ -33,7 +35,7 @@ class fa1_forward {
     processor& p_;
     const head_task& task_;
     std::vector<bool>& started_;
-    double scale_;
+    score_stage stage_;
     index_t row_capacity_, key_capacity_;
     tile q_, k_, v_, o_, s_;
     tile max_, sum_, tile_max_, tile_sum_, new_max_, new_sum_; // m, l, m~, l~, m_new, l_new of Algorithm 1
@@ -50,7 +52,7 @@ class fa1_backward {
   private:
     processor& p_;
     const head_task& task_;
-    double scale_;
+    score_stage stage_;
     index_t dkv_place_;
     index_t row_capacity_, key_capacity_;
     tile q_, k_, v_, o_, dout_, dq_, dk_, dv_, p_tile_, ds_, max_, sum_, delta_;

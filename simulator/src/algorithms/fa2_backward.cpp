@@ -15,7 +15,7 @@ namespace {
 class gradient_tiles {
   protected:
     gradient_tiles(processor& p, const workload& w, const head_task& task)
-        : p_(p), task_(task), scale_(base2_scale(w)),
+        : p_(p), task_(task), stage_(w, task),
           row_capacity_(std::min(task.plan.row_size * task.row_scale, task.q_rows())),
           key_capacity_(std::min(task.plan.key_size, task.plan.seq.k_len)),
           q_(p.hold("Q", row_capacity_, w.head_dim, tile_role::operand)),
@@ -44,20 +44,24 @@ class gradient_tiles {
         p_.multiply(p_tile_, q_, k_, transpose::right);
         p_.each(p_tile_, 2, 1, [&](index_t i, index_t j) {
             const bool seen = !partial || task_.visible(rows_.begin + i, keys_.begin + j);
-            p_tile_.set(i, j, seen ? std::exp2(p_tile_(i, j) * scale_ - lse_(i, 0) * core::log2_e) : 0.0);
+            const double y = seen ? stage_(p_tile_(i, j), rows_.begin + i, keys_.begin + j) : hidden;
+            p_tile_.set(i, j, seen ? std::exp2(y - lse_(i, 0) * core::log2_e) : 0.0);
         });
     }
     /// dS = P ∘ (dO·Vᵀ - delta), with the scale of the logits.
     void dscores() {
         p_.multiply(ds_, dout_, v_, transpose::right);
         p_.each(ds_, 2, 0, [&](index_t i, index_t j) {
-            ds_.set(i, j, p_tile_(i, j) * (ds_(i, j) - delta_(i, 0)) * scale_ * core::ln_2);
+            const double prob = p_tile_(i, j);
+            if (prob == 0.0) return ds_.set(i, j, 0.0);
+            const double y = std::log2(prob) + lse_(i, 0) * core::log2_e; // the logit that P came from
+            ds_.set(i, j, prob * (ds_(i, j) - delta_(i, 0)) * stage_.derivative(y, rows_.begin + i, keys_.begin + j));
         });
     }
 
     processor& p_;
     const head_task& task_;
-    double scale_;
+    score_stage stage_;
     index_t row_capacity_;
     index_t key_capacity_;
     tile q_, dout_, k_, v_, lse_, delta_, p_tile_, ds_;

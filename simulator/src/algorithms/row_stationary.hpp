@@ -14,7 +14,7 @@ class row_stationary_forward {
     /// Results go to (out, lse) at head place `out_place`.
     row_stationary_forward(processor& p, const workload& w, const head_task& task, tensor out, tensor lse,
                            index_t out_place)
-        : p_(p), task_(task), scale_(base2_scale(w)), out_(out), lse_(lse), out_place_(out_place),
+        : p_(p), task_(task), stage_(w, task), out_(out), lse_(lse), out_place_(out_place),
           row_capacity_(std::min(task.plan.row_size * task.row_scale, task.q_rows())),
           key_capacity_(std::min(task.plan.key_size, task.plan.seq.k_len)),
           q_(p.hold("Q", row_capacity_, w.head_dim, tile_role::operand)),
@@ -39,11 +39,17 @@ class row_stationary_forward {
         lse_ = lse;
     }
 
+    /// Results are the library's partial record instead: O as it was summed, and {max, sum}. One part's rows carry the sinks.
+    void leave_partial(bool carries_sinks) {
+        partial_ = true;
+        sunk_ = carries_sinks;
+    }
+
     void open(const core::row_tile& t) {
         rows_ = task_.rows(t.rows);
         p_.begin_block(out_place_, t.index);
         p_.load(q_, tensor::q, task_.q_place, rows_);
-        state_.start(rows_.size());
+        state_.start(rows_, stage_, sunk_);
         if (resumes_) {
             p_.load(o_, tensor::partial_out, out_place_, rows_);
             state_.resume(tensor::partial_lse, out_place_, rows_);
@@ -59,22 +65,28 @@ class row_stationary_forward {
     void score(const core::key_tile& t, core::partial_tile) { score(t, true); }
     void accumulate(const core::key_tile&) { p_.multiply(o_, s_, v_, transpose::none, true); }
     void close() {
-        state_.finish(&o_);
-        p_.store(o_, out_, out_place_, rows_);
-        state_.store(0, lse_, out_place_, rows_);
+        if (partial_) {
+            p_.store(o_, tensor::partial_out, out_place_, rows_);
+            state_.store(0, tensor::partial_max, out_place_, rows_);
+            state_.store(1, tensor::partial_sum, out_place_, rows_);
+        } else {
+            state_.finish(&o_);
+            p_.store(o_, out_, out_place_, rows_);
+            state_.store(0, lse_, out_place_, rows_);
+        }
         p_.end_block();
     }
 
   private:
     void score(const core::key_tile& t, bool partial) {
         p_.multiply(s_, q_, k_, transpose::right);
-        mask_scores(p_, s_, task_, scale_, rows_, t.keys, partial);
+        mask_scores(p_, s_, task_, stage_, rows_, t.keys, partial);
         state_.fold(s_, &o_);
     }
 
     processor& p_;
     const head_task& task_;
-    double scale_;
+    score_stage stage_;
     tensor out_;
     tensor lse_;
     index_t out_place_;
@@ -85,6 +97,8 @@ class row_stationary_forward {
     std::vector<tile> spare_;
     core::span rows_;
     bool resumes_ = false;
+    bool partial_ = false;
+    bool sunk_ = true;
 };
 
 static_assert(core::forward_machine<row_stationary_forward>);

@@ -7,21 +7,18 @@
 #include <pantile/core/online_softmax.hpp>
 #include <pantile/simulator/processor.hpp>
 
-namespace pantile::inline v0::simulator {
+#include "algorithms/score_stage.hpp"
 
-/// logit in base 2 = score · this.
-[[nodiscard]] inline double base2_scale(const workload& w) {
-    return w.head_dim > 0 ? core::log2_e / std::sqrt(static_cast<double>(w.head_dim)) : core::log2_e;
-}
+namespace pantile::inline v0::simulator {
 
 inline constexpr double hidden = -HUGE_VAL; ///< logit of a hidden pair
 
 /// S := logits in base 2, minus infinity where hidden. `rows` are rows of q, `keys` keys of the schedule.
-inline void mask_scores(processor& p, tile& s, const head_task& task, double scale, core::span rows, core::span keys,
-                        bool partial) {
+inline void mask_scores(processor& p, tile& s, const head_task& task, const score_stage& stage, core::span rows,
+                        core::span keys, bool partial) {
     p.each(s, 1, 0, [&](index_t i, index_t j) {
         const bool seen = !partial || task.visible(rows.begin + i, keys.begin + j);
-        s.set(i, j, seen ? s(i, j) * scale : hidden);
+        s.set(i, j, seen ? stage(s(i, j), rows.begin + i, keys.begin + j) : hidden);
     });
 }
 
@@ -32,9 +29,13 @@ class running_rows {
     /// {max, sum} of `rows` rows.
     running_rows(processor& p, index_t rows) : p_(p), state_(p.hold("max, sum", rows, 2, tile_role::statistic)) {}
 
-    void start(index_t rows) {
-        state_.use(rows, 2);
-        p_.each(state_, 0, 0, [&](index_t i, index_t j) { state_.set(i, j, j == 0 ? hidden : 0.0); });
+    /// `sunk`: these rows begin with their sinks, if the call has any.
+    void start(core::span rows, const score_stage& stage, bool sunk) {
+        state_.use(rows.size(), 2);
+        p_.each(state_, 0, 0, [&](index_t i, index_t j) {
+            const softmax::state row = stage.start(rows.begin + i, sunk);
+            state_.set(i, j, j == 0 ? row.max : row.sum);
+        });
     }
 
     /// Goes on from a finished part of the rows, given by its log-sum-exp in far memory: {lse, 1} in base 2.

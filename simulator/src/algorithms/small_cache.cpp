@@ -115,7 +115,8 @@ class forward_rows : square_tiles {
     /// S = Q·Kᵀ tile by tile, the running {max, sum} beside it.
     void scores() {
         running_rows state(p_, rows_.size());
-        state.start(rows_.size());
+        const score_stage stage(w_, task_);
+        state.start(rows_, stage, true);
         tile s = pair_tile();
         const tile q_column = p_.hold("Q column", rows_.size(), 1, tile_role::operand);
         const tile k_column = p_.hold("K column", s.columns(), 1, tile_role::operand);
@@ -125,7 +126,7 @@ class forward_rows : square_tiles {
             p_.load(q, tensor::q, task_.q_place, rows_);
             p_.load(k, tensor::k, task_.kv_place, task_.keys(t.keys));
             p_.multiply(s, q, k, transpose::right);
-            mask_scores(p_, s, task_, base2_scale(w_), rows_, t.keys, t.due == core::visit::partial);
+            mask_scores(p_, s, task_, stage, rows_, t.keys, t.due == core::visit::partial);
             p_.store(s, tensor::scores, task_.q_place, rows_, task_.keys(t.keys).begin);
             state.fold(s, nullptr);
         });
@@ -190,7 +191,7 @@ class backward_products : square_tiles {
                 delta.set(row, 0, sum);
             });
         }
-        const double scale = base2_scale(w_) * core::ln_2;
+        const double scale = w_.problem().scale;
         tile ds = p_.hold("dS", rows.size(), key_capacity(), tile_role::accumulator);
         const tile dout_column = p_.hold("dO column", rows.size(), 1, tile_role::operand);
         const tile v_column = p_.hold("V column", ds.columns(), 1, tile_role::operand);
@@ -218,6 +219,7 @@ class small_cache_algorithm : public algorithm {
                "arXiv 2402.07443; backward: arXiv 2410.09397)";
     }
     bool has(pass) const override { return true; }
+    bool recomputes_scores() const override { return false; }
     io_law law() const override { return io_law::squares; }
 
     void run(processor& p, const workload& w, pass which, const tile_plan& plan) const override {

@@ -68,12 +68,14 @@ class forward_matrices : matrices {
     }
     void normalise() {
         tile s = load_rows(tensor::scores, keys_.size());
-        mask_scores(p_, s, task_, base2_scale(w_), q_rows_, keys_, w_.banded());
+        const score_stage stage(w_, task_);
+        mask_scores(p_, s, task_, stage, q_rows_, keys_, w_.banded());
         p_.each(s, 4, 1, [](index_t, index_t) {});
         for (index_t i = 0; p_.computes() && i < s.rows(); ++i) {
-            double largest = hidden;
-            double sum = 0.0;
+            const auto start = stage.start(i, true); // nothing, or the sink
+            double largest = start.max;
             for (index_t j = 0; j < s.columns(); ++j) largest = std::max(largest, s(i, j));
+            double sum = start.sum == 0.0 ? 0.0 : std::exp2(start.max - largest);
             for (index_t j = 0; j < s.columns(); ++j) sum += largest == hidden ? 0.0 : std::exp2(s(i, j) - largest);
             for (index_t j = 0; j < s.columns(); ++j) {
                 s.set(i, j, sum == 0.0 ? 0.0 : std::exp2(s(i, j) - largest) / sum);
@@ -101,7 +103,7 @@ class backward_matrices : matrices {
     void normalise() {
         tile p = load_rows(tensor::probabilities, keys_.size());
         tile dp = load_rows(tensor::dprobabilities, keys_.size());
-        const double scale = base2_scale(w_) * core::ln_2;
+        const double scale = w_.problem().scale;
         p_.each(dp, 5, 0, [](index_t, index_t) {});
         for (index_t i = 0; p_.computes() && i < p.rows(); ++i) {
             double delta = 0.0;
@@ -127,6 +129,7 @@ class standard_algorithm : public algorithm {
     }
     bool has(pass) const override { return true; }
     bool tiled() const override { return false; }
+    bool recomputes_scores() const override { return false; }
 
     void run(processor& p, const workload& w, pass which, const tile_plan&) const override {
         // One row tile and one key tile: the schedule only carries sizes and the mask.

@@ -3,6 +3,8 @@
 /// them after asking whether this one has the instructions.
 #pragma once
 
+#include <pantile/core/band.hpp>
+#include <pantile/core/features.hpp>
 #include <pantile/float16.hpp>
 #include <pantile/options.hpp>
 
@@ -26,6 +28,23 @@ struct product_case {
     index_t c_stride = 0;
 };
 
+/// A column of scores, [key][lanes], before the score stage: rows `row`, `row` + 1, … of the sequence, keys from `first_key` on.
+template <class T>
+struct stage_case {
+    pantile::core::features features; ///< the slopes' first number is the head's
+    double exponent = 1.0;
+    pantile::core::band band;
+    index_t row = 0;
+    index_t first_key = 0;
+    index_t keys = 0;
+    bool hides = false;
+    T* scores = nullptr;
+    T* largest = nullptr;         ///< [lanes]: folded into
+    const T* reference = nullptr; ///< [lanes], as the next one; for P
+    const T* log_sum = nullptr;
+    T* derivative = nullptr;
+};
+
 template <class T>
 struct micro_kernels {
     int lanes = 0;
@@ -34,6 +53,11 @@ struct micro_kernels {
     void (*exp2)(const T* x, T* y, index_t n) = nullptr; ///< n a multiple of lanes
     void (*transpose)(index_t rows, index_t cols, const T* from, index_t from_stride, T* to, index_t to_stride,
                       T factor) = nullptr;
+    void (*tanh)(const T* x, T* y, index_t n) = nullptr; ///< n a multiple of lanes
+    void (*fold)(const stage_case<T>&) = nullptr;
+    void (*probabilities)(const stage_case<T>&) = nullptr;
+    /// dS in `scores`: multiplied by `derivative` where there is a cap; the lanes' sums of dS·|distance| go to `largest`.
+    void (*gradients)(const stage_case<T>&) = nullptr;
 };
 
 /// n a multiple of lanes.

@@ -5,6 +5,7 @@
 #include "micro/exp2.hpp"
 #include "micro/product.hpp"
 #include "micro/transpose.hpp"
+#include "score/stage.hpp"
 #include "table.hpp"
 
 namespace pantile_test {
@@ -73,8 +74,49 @@ void run_narrow(const float* x, To* y, index_t n) {
 }
 
 template <class V>
+void run_tanh(const cpu::number_t<V>* x, cpu::number_t<V>* y, index_t n) {
+    for (index_t i = 0; i < n; i += cpu::lanes<V>) {
+        cpu::hyperbolic_tangent(V::load_unaligned(x + i)).store_unaligned(y + i);
+    }
+}
+
+template <class V>
+cpu::score::fragment<V> fragment_of(const stage_case<cpu::number_t<V>>& c) {
+    using T = cpu::number_t<V>;
+    return {c.scores,
+            cpu::lanes<V>,
+            0,
+            c.keys,
+            1,
+            cpu::score::distances<V>(c.band, c.row, c.first_key),
+            V(pantile::core::score_function<T>::slope_of(c.features, 0, 0)),
+            cpu::score::keys_seen<V>(c.band, c.row, c.first_key),
+            c.hides};
+}
+
+template <class V>
+void run_fold(const stage_case<cpu::number_t<V>>& c) {
+    const cpu::score::stage<V> stage(c.features, c.exponent);
+    stage.fold(fragment_of<V>(c), V::load_unaligned(c.largest)).store_unaligned(c.largest);
+}
+
+template <class V>
+void run_probabilities(const stage_case<cpu::number_t<V>>& c) {
+    const cpu::score::stage<V> stage(c.features, c.exponent);
+    stage.probabilities(fragment_of<V>(c),
+                        {V::load_unaligned(c.reference), V::load_unaligned(c.log_sum), c.derivative});
+}
+
+template <class V>
+void run_gradients(const stage_case<cpu::number_t<V>>& c) {
+    const cpu::score::stage<V> stage(c.features, c.exponent);
+    stage.gradients(fragment_of<V>(c), c.derivative, true).store_unaligned(c.largest);
+}
+
+template <class V>
 constexpr micro_kernels<cpu::number_t<V>> micro_kernels_of() {
-    return {cpu::lanes<V>, cpu::panel_vectors<V>, run_product<V>, run_exp2<V>, run_transpose<V>};
+    return {cpu::lanes<V>, cpu::panel_vectors<V>, run_product<V>,       run_exp2<V>,     run_transpose<V>,
+            run_tanh<V>,   run_fold<V>,           run_probabilities<V>, run_gradients<V>};
 }
 
 template <class Arch>

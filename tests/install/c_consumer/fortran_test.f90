@@ -9,20 +9,25 @@ program fortran_test
   real(c_float), target :: out_a(dim, length, heads, 1), max_a(length, heads, 1), sum_a(length, heads, 1)
   real(c_float), target :: out_b(dim, length, heads, 1), max_b(length, heads, 1), sum_b(length, heads, 1)
   real(c_float), target :: out_ab(dim, length, heads, 1), lse_ab(length, heads, 1)
+  real(c_double), target :: slopes(heads) = [0.5d0, 0.25d0], sinks(heads) = [1d0, -2d0], dslopes(heads), dsinks(heads)
   type(pantile_tensor) :: tq, tk, tv
+  type(pantile_head_numbers) :: numbers
+  type(pantile_head_gradients) :: number_gradients
   type(pantile_options) :: options
   type(pantile_results) :: results
   type(pantile_loss_gradients) :: from
   type(pantile_gradients) :: to
   type(pantile_partial) :: a, b
   type(pantile_explanation) :: explanation
-  integer :: faults = 0
+  integer :: faults = 0, h
 
   call check(c_sizeof(tq) == 88, 'pantile_tensor')
-  call check(c_sizeof(options) == 144, 'pantile_options')
+  call check(c_sizeof(numbers) == 24, 'pantile_head_numbers')
+  call check(c_sizeof(number_gradients) == 24, 'pantile_head_gradients')
+  call check(c_sizeof(options) == 200, 'pantile_options')
   call check(c_sizeof(results) == 184, 'pantile_results')
   call check(c_sizeof(from) == 96, 'pantile_loss_gradients')
-  call check(c_sizeof(to) == 272, 'pantile_gradients')
+  call check(c_sizeof(to) == 320, 'pantile_gradients')
   call check(c_sizeof(a) == 272, 'pantile_partial')
   call check(c_sizeof(explanation) == 616, 'pantile_explanation')
 
@@ -52,6 +57,27 @@ program fortran_test
   call check(pantile_attention_backward(tq, tk, tv, results%out, results%lse, from, to, options) == pantile_ok, 'backward')
   call check(all(abs(sum(dv, 2) - real(length)) < 1e-4), 'dv')
 
+  ! With sinks a row's weights and its sink's sum to 1: as much as dv lacks, weighted by the loss, is minus the sinks' gradient.
+  options%softcap = 20
+  options%slopes = pantile_head_numbers(c_loc(slopes), heads, pantile_fp64, pantile_host)
+  options%sinks = pantile_head_numbers(c_loc(sinks), heads, pantile_fp64, pantile_host)
+  v = 1
+  call check(pantile_attention(tq, tk, tv, results, options) == pantile_ok, 'attention with sinks')
+  call check(maxval(out) < 1 .and. minval(out) > 0, 'out with sinks')
+  to%dslopes = pantile_head_gradients(c_loc(dslopes), heads, pantile_fp64, pantile_host)
+  to%dsinks = pantile_head_gradients(c_loc(dsinks), heads, pantile_fp64, pantile_host)
+  call check(pantile_attention_backward(tq, tk, tv, results%out, results%lse, from, to, options) == pantile_ok, 'backward of sinks')
+  ! out is 1 - p in every dim, p the sink's weight; the loss is its sum, and dp/dsink = p·(1 - p).
+  do h = 1, int(heads)
+    call check(abs(dsinks(h) + dim*sum(real((1 - out(1, :, h, 1))*out(1, :, h, 1), c_double))) < 1e-4, 'dsinks')
+  end do
+  call check(all(dslopes < 0), 'dslopes') ! a steeper slope leaves more to the sink
+  call random_number(v)
+  options%softcap = 0
+  options%slopes = pantile_head_numbers()
+  options%sinks = pantile_head_numbers()
+  call check(pantile_attention(tq, tk, tv, results, options) == pantile_ok, 'attention')
+
   ! Keys 1 to 4 and 5 to 9, merged: where row 0 stands is said by hand.
   a%size = c_sizeof(a)
   a%out = tensor(out_a)
@@ -80,6 +106,11 @@ program fortran_test
   call check(all(explanation%kernel(1:9) == [character(1) :: 'b', 'a', 'c', 'k', 'w', 'a', 'r', 'd', c_null_char]), 'kernel')
   call check(explanation%traffic%dq%writes > 0, 'traffic')
   call check(pantile_version() > 0, 'version')
+  options%sinks = pantile_head_numbers(c_loc(sinks), 1_c_int64_t, pantile_fp64, pantile_host)
+  call check(pantile_attention(tq, tk, tv, results, options) == pantile_invalid_argument, 'too few sinks')
+  call check(pantile_message() == 'pantile: options.sinks has 1 entries, q.heads is 2: there must be one a query head', &
+             'message')
+  options%sinks = pantile_head_numbers()
   options%threads = -1
   call check(pantile_attention(tq, tk, tv, results, options) == pantile_invalid_argument, 'a wrong option')
   call check(pantile_message() == "pantile: options.threads is -1: it must be at least 0 (0: OpenMP's choice)", 'message')

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 
+#include <pantile/core/features.hpp>
 #include <pantile/core/macros.hpp>
 #include <pantile/core/problem.hpp>
 #include <pantile/core/tensor_ref.hpp>
@@ -26,11 +27,21 @@ struct argument : tensor_ref {
     return a;
 }
 
+/// Numbers of a call, one a query head.
+struct described_heads {
+    head_numbers_ref numbers{};
+    index_t count = 0; ///< 0: none given; -1: one a query head
+    memory where = memory::host;
+};
+
 /// The options that describe the problem, in plain form.
 struct call {
     pantile::mask mask{};
     bool has_scale = false;
     double scale = 0;
+    double softcap = 0;
+    described_heads slopes{};
+    described_heads sinks{};
     lengths_ref key_lengths{};
     index_t key_lengths_count = 0; ///< 0: none given; -1: one a batch
     memory key_lengths_in = memory::host;
@@ -46,6 +57,9 @@ template <class Options>
     c.mask = o.mask;
     c.has_scale = o.scale.has_value();
     c.scale = o.scale.value_or(0.0);
+    c.softcap = o.softcap;
+    c.slopes = {o.slopes.ref(), o.slopes.size(), o.slopes.where()};
+    c.sinks = {o.sinks.ref(), o.sinks.size(), o.sinks.where()};
     c.key_lengths = o.key_lengths.ref();
     c.key_lengths_count = o.key_lengths.size();
     c.key_lengths_in = o.key_lengths.where();
@@ -75,6 +89,12 @@ void check_computed_type(const argument& t, const argument& q);
 /// `t` must be of the type of `model`.
 void check_same_type(const argument& t, const argument& model);
 
+/// Gradients of numbers that the call has, one a query head, in q's memory: fp32, or fp64; `numbers` is theirs. Returns them as an
+/// array for check_memory; empty if they are not wanted.
+[[nodiscard]] argument check_head_gradients(const char* name, const char* option, void* data, dtype type, memory where,
+                                            index_t count, bool wanted, const head_numbers_ref& numbers,
+                                            const problem& p, memory here);
+
 /// A result by this name that a call cannot do without must be given.
 void check_given(const char* name, bool given);
 
@@ -88,22 +108,35 @@ void check_same_shape(const argument& t, const argument& model);
 
 /// What a call's options name in memory; empty where they name nothing.
 struct option_memory {
-    lengths_ref key_lengths{}; ///< read while outputs are written
+    lengths_ref key_lengths{}; ///< read while outputs are written, as slopes and sinks
     index_t key_lengths_count = 0;
     const std::byte* workspace = nullptr; ///< written while inputs are read
     index_t workspace_bytes = 0;
+    head_numbers_ref slopes{};
+    index_t slopes_count = 0;
+    head_numbers_ref sinks{};
+    index_t sinks_count = 0;
 };
 
 /// Of options that have been checked for the problem.
 template <class Options>
 [[nodiscard]] option_memory memory_of(const Options& o, const problem& p) {
-    return {p.key_lengths, p.key_lengths.given() ? p.batch : 0, o.workspace.data(),
-            static_cast<index_t>(o.workspace.size())};
+    const features& f = p.features;
+    option_memory m;
+    m.key_lengths = p.key_lengths;
+    m.key_lengths_count = p.key_lengths.given() ? p.batch : 0;
+    m.workspace = o.workspace.data();
+    m.workspace_bytes = static_cast<index_t>(o.workspace.size());
+    m.slopes = f.slopes;
+    if (f.slopes.given()) m.slopes_count = f.slopes.batch_stride != 0 ? p.batch * p.q_heads : p.q_heads;
+    m.sinks = f.sinks;
+    if (f.sinks.given()) m.sinks_count = p.q_heads;
+    return m;
 }
 
 /// Each output must have strides under which its elements are distinct, and share no memory with another output or an
-/// input. Tensors interleaved in one buffer (packed q, k, v) are told apart if their strides share a period. Key lengths
-/// are an input; work memory must share nothing with any argument.
+/// input. Tensors interleaved in one buffer (packed q, k, v) are told apart if their strides share a period. Key lengths,
+/// slopes and sinks are inputs; work memory must share nothing with any argument.
 void check_memory(const argument* outputs, int output_count, const argument* inputs, int input_count,
                   const option_memory& options = {});
 

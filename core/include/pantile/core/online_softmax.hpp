@@ -57,7 +57,7 @@ struct online_softmax {
 
     /// No key seen.
     static PANTILE_FN state start() { return {Ops::lowest(), Ops::zero()}; }
-    /// Only a sink seen: it adds 2^sink to the denominator and nothing to O. `sink` in base 2.
+    /// Only a sink seen: it adds 2^sink to the denominator and nothing to O. `sink` in base 2, `one` 1; {lowest, 0} is no sink.
     static PANTILE_FN state start(value sink, value one) { return {sink, one}; }
 
     /// Raises the maximum to that of the next tile. Returns the factor for the earlier sum and O: 2^(old - new), and 0

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <pantile/core/band.hpp>
+#include <pantile/core/features.hpp>
 #include <pantile/core/macros.hpp>
 #include <pantile/core/mask.hpp>
 #include <pantile/core/tensor_ref.hpp>
@@ -36,6 +37,7 @@ struct problem {
     pantile::mask mask{};
     lengths_ref key_lengths{}; ///< batch entries, or none: every batch has k_len keys
     double scale = 1.0;        ///< logit = scale · q·k
+    core::features features{}; ///< what becomes of a logit before its softmax
 
     /// Query heads that share one key/value head (GQA).
     PANTILE_FN index_t group() const { return kv_heads > 0 ? q_heads / kv_heads : 0; }

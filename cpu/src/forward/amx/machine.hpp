@@ -191,6 +191,11 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
                 this->keep_largest_scores(now.panel * panel_rows, 0, panel_rows, now.scores_of(now.first), score_stride,
                                           now.blocks() * block_keys);
             }
+            if (stage_.on()) {
+                index_t end[vectors];
+                for (index_t& key : end) key = now.blocks() * block_keys;
+                this->template drop_tails<vectors>(now.scores_of(now.first), score_stride, 0, end);
+            }
             const panel_visit after = next();
             // A few steps stay for the end: they cover the wait for the last block of scores.
             const index_t slots = (value_slots(before) + score_slots(after)) * 17 / 16 + 4;
@@ -311,17 +316,22 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
         }
     }
 
-    /// Block b into the panel's maxima; hidden pairs become minus infinity first.
+    /// Block b into the panel's maxima; hidden pairs become minus infinity first. With a score function by the stage.
     PANTILE_INLINE void fold_maxima(const core::key_tile& t, const panel_visit& v, index_t b) {
         const core::span mine = visits::rows_of(rows_, v.panel);
         const index_t begin = t.keys.begin + b * block_keys;
         const index_t end = begin + block_keys;
         const bool whole = end <= t.keys.end && mask_.lo(mine.end - 1) <= begin && mask_.hi(mine.begin) >= end;
         float* row = v.scores_of(b);
-        if (!whole) {
-            this->template note_visible_keys<vectors>(mine.begin, t.keys.begin, t.keys.size());
-            hide(row, b * block_keys);
+        if (!whole) this->template note_visible_keys<vectors>(mine.begin, t.keys.begin, t.keys.size());
+        if (stage_.on()) {
+            const index_t first = b * block_keys;
+            index_t last[vectors];
+            for (index_t& key : last) key = first + block_keys;
+            return this->template shape_scores<vectors>(mine.begin, t.keys.begin, row, score_stride, first, last,
+                                                        !whole);
         }
+        if (!whole) hide(row, b * block_keys);
         V even[vectors];
         V odd[vectors];
         unroll<vectors>([&](auto i) PANTILE_INLINE { even[i] = odd[i] = V::load_aligned(tile_max_ + i * n); });
@@ -347,7 +357,7 @@ class tile_machine : public row_tile_machine<typename Unit::vector> {
 
     Unit unit_;
     using base::call_, base::mask_, base::q_, base::k_, base::v_, base::q_factor_, base::exponent_scale_, base::rows_,
-        base::partial_seen_;
+        base::partial_seen_, base::stage_;
     using base::tile_max_, base::tile_sum_, base::reference_, base::first_visible_, base::end_visible_;
     index_t head_pad_ = 32; // dims, rounded up to what one tile product sums over
     index_t value_pad_ = 32;

@@ -16,6 +16,7 @@
 #pragma once
 
 #include "../../micro/tile_io.hpp"
+#include "../../score/stage.hpp"
 #include "../../threads/arena.hpp"
 #include "../row_tile.hpp"
 #include "dots.hpp"
@@ -41,7 +42,8 @@ class decode_machine {
         v_ = matrix_of<T>(call.v, work.batch, work.head, work.seq.k_begin);
         const core::scale_split scale = core::split_scale<T>(p.scale);
         factor_of_q_ = static_cast<T>(scale.query);
-        exponent_scale_ = static_cast<T>(scale.exponent);
+        stage_ = score::stage<V>(p.features, scale.exponent);
+        exponent_scale_ = stage_.exponent_scale();
         allocate(scratch);
     }
 
@@ -63,6 +65,7 @@ class decode_machine {
             load_rows<V>(q, 0, 1, p.head_dim, line_, q_stride_);
             pack_query(q_ + r * q_stride_);
         }
+        if (p.features.sinks.given() || slope_ != nullptr) start_heads();
     }
 
     void fetch_key(const core::key_tile& t) { next_ = rows_ahead(k_, t.keys, call_.problem.head_dim); }
@@ -97,7 +100,8 @@ class decode_machine {
         : call_(call), group_(call.problem.group()), rows_(call.problem.q_len * group_),
           padded_rows_(core::round_up(rows_, n)), q_stride_(padded(call.problem.head_dim)),
           o_stride_(padded(call.problem.value_dim)), s_keys_(core::round_up(call.plan.key_tile, n)),
-          k_in_place_(in_place(call.k, call.problem.head_dim)), v_in_place_(in_place(call.v, call.problem.value_dim)) {}
+          k_in_place_(in_place(call.k, call.problem.head_dim)), v_in_place_(in_place(call.v, call.problem.value_dim)),
+          stage_({}, 1.0) {}
 
     index_t allocate(std::byte* scratch) {
         const index_t longest = core::max(q_stride_, o_stride_);
@@ -111,10 +115,23 @@ class decode_machine {
         reference_ = memory.template take<T>(padded_rows_);
         tile_max_ = memory.template take<T>(padded_rows_);
         tile_sum_ = memory.template take<T>(padded_rows_);
+        slope_ = call_.problem.features.slopes.given() ? memory.template take<T>(padded_rows_) : nullptr;
         keep_ = memory.template take<T>(2 * n);
         line_ = memory.template take<T>(longest);
         copy_ = k_in_place_ && v_in_place_ ? nullptr : memory.template take<T>(s_keys_ * longest);
         return memory.used();
+    }
+
+    /// Where a row's head makes a difference: its sink, before the first key, and its slope.
+    void start_heads() {
+        const core::features& f = call_.problem.features;
+        for (index_t r = 0; r < rows_; ++r) {
+            const index_t head = work_.head * group_ + r % group_;
+            const core::softmax_state<T> start = core::start_row<T>(f, work_.carries_sink, work_.batch, head);
+            max_[r] = start.max;
+            sum_[r] = start.sum;
+            if (slope_ != nullptr) slope_[r] = core::score_function<T>::slope_of(f, work_.batch, head);
+        }
     }
 
     /// Room for `dim` numbers in chunks of either size; for one chunk where there are none.
@@ -273,6 +290,7 @@ class decode_machine {
         if (beyond) {
             for_blocks([&](auto rows, index_t r) PANTILE_INLINE { keep_largest_scores(r, rows); });
         }
+        if (stage_.on()) for_blocks([&](auto rows, index_t r) PANTILE_INLINE { drop_tails<rows>(r); });
         for_blocks([&](auto rows, index_t r) PANTILE_INLINE { exponentiate_block<rows>(r); });
         for (index_t r = 0; r < padded_rows_; r += n) add_sums<V, 1>(sum_ + r, factor_ + r, tile_sum_ + r);
     }
@@ -307,12 +325,45 @@ class decode_machine {
             score.store_aligned(s + j * rows);
             largest = xsimd::max(largest, score);
         }
+        if (stage_.on()) {
+            const bool hides = common.begin > 0 || common.end < core::round_up(keys_.size(), keys);
+            largest = shape_block<rows>(r0, visible, hides);
+        }
         T numbers[V::size];
         largest.store_unaligned(numbers);
         for (index_t i = n / 2; i >= rows; i /= 2) {
             for (index_t l = 0; l < i; ++l) numbers[l] = numbers[l] < numbers[l + i] ? numbers[l + i] : numbers[l];
         }
         for (index_t r = 0; r < rows; ++r) tile_max_[r0 + r] = numbers[r];
+    }
+
+    /// The score stage of a block of rows; returns the lanes' maxima.
+    template <int rows>
+    [[gnu::noinline]] V shape_block(index_t r0, const visible_keys<V>& visible, bool hides) {
+        T distance[V::size];
+        T slope[V::size];
+        for (index_t i = 0; i < n; ++i) {
+            const index_t row = r0 + i % rows;
+            const index_t position = row / group_;
+            const index_t key = i / rows; // of the vector, in this lane
+            distance[i] = static_cast<T>(position + mask_.offset - keys_.begin - key);
+            slope[i] = slope_ != nullptr ? slope_[row] : T(0);
+        }
+        return stage_.fold({block_scores(r0), n, 0, keys_.size(), n / rows, V::load_unaligned(distance),
+                            V::load_unaligned(slope), visible, hides},
+                           vector_ops<V>::lowest());
+    }
+
+    template <int rows>
+    [[gnu::noinline]] void drop_tails(index_t r0) {
+        T against[V::size];
+        for (index_t i = 0; i < n; ++i) against[i] = reference_[r0 + i % rows];
+        score::fragment<V> s;
+        s.scores = block_scores(r0);
+        s.stride = n;
+        s.end = keys_.size();
+        s.keys_a_step = n / rows;
+        stage_.drop_tails(s, V::load_unaligned(against));
     }
 
     /// The rows of a block that are beyond largest_reference.
@@ -383,6 +434,7 @@ class decode_machine {
     index_t s_keys_; // keys of a tile, whole vectors
     bool k_in_place_;
     bool v_in_place_;
+    score::stage<V> stage_;
     decode::ahead next_; // what the step after this one reads
 
     core::span keys_; // of the current tile, as far as any row sees them
@@ -397,9 +449,10 @@ class decode_machine {
     T* reference_ = nullptr;
     T* tile_max_ = nullptr;
     T* tile_sum_ = nullptr;
-    T* keep_ = nullptr; // of K's last chunk: all bits where a dim counts
-    T* line_ = nullptr; // one row in natural order
-    T* copy_ = nullptr; // [key][dim]: a tile that cannot be read in place
+    T* slope_ = nullptr; // of the row's head; null: none are given
+    T* keep_ = nullptr;  // of K's last chunk: all bits where a dim counts
+    T* line_ = nullptr;  // one row in natural order
+    T* copy_ = nullptr;  // [key][dim]: a tile that cannot be read in place
 };
 
 template <class V>

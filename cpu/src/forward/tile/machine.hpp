@@ -63,6 +63,7 @@ class tile_machine : public row_tile_machine<V> {
 
     /// Scores, exponentials and P·V of one panel after the other: P then lives in L1 only.
     void score(const core::key_tile& t, core::full_tile) {
+        origin_ = t.keys.begin;
         for (index_t r = 0; r < rows_.size(); r += panel_rows) {
             const index_t rows = core::min(panel_rows, rows_.size() - r);
             with_width(rows, [&](auto vectors) PANTILE_INLINE { visit_full<vectors>(r, t.keys.size()); });
@@ -72,6 +73,7 @@ class tile_machine : public row_tile_machine<V> {
     /// Each panel takes only the keys that one of its rows sees; pairs are compared only where a panel's rows differ.
     void score(const core::key_tile& t, core::partial_tile) {
         partial_seen_ = true;
+        origin_ = t.keys.begin;
         for (index_t r = 0; r < rows_.size(); r += panel_rows) {
             const index_t rows = core::min(panel_rows, rows_.size() - r);
             const core::span mine{rows_.begin + r, rows_.begin + r + rows};
@@ -149,9 +151,13 @@ class tile_machine : public row_tile_machine<V> {
         start_tile<vectors>();
         product<V, vectors>(keys, rows_of<T>{k_data_, k_stride_}, vectors_of<T>{q_panel(r), width},
                             whole_sum{call_.problem.head_dim}, store_scores<V>{scores_, width, tile_max_});
+        index_t end[vectors];
+        for (index_t& e : end) e = keys;
+        if (stage_.on()) shape<vectors>(r, 0, end, false);
         if (this->template fold<vectors>(r, factor_)) {
             this->keep_largest_scores(r, 0, width, scores_, width, keys);
         }
+        if (stage_.on()) this->template drop_tails<vectors>(scores_, width, 0, end);
         exponentiate<V, vectors>(scores_, width, 0, keys, exponent_scale_, reference_, tile_sum_);
         this->template add_tile_sums<vectors>(r, factor_);
         product<V, vectors>(call_.problem.value_dim, columns_of<T>{v_data_, v_stride_}, vectors_of<T>{scores_, width},
@@ -186,11 +192,13 @@ class tile_machine : public row_tile_machine<V> {
         masked_scores<vectors, 0>(r, uncertain, end[0]);
         unroll<vectors - 1>(
             [&](auto v) PANTILE_INLINE { masked_scores<vectors, v + 1>(r, core::max(uncertain, end[v]), end[v + 1]); });
+        if (stage_.on()) shape<vectors>(r, begin, end, true);
         if (this->template fold<vectors>(r, factor_)) {
             for (index_t v = 0; v < vectors; ++v) {
                 this->keep_largest_scores(r, v * n, n, scores_ + begin * width, width, end[v] - begin);
             }
         }
+        if (stage_.on()) this->template drop_tails<vectors>(scores_ + begin * width, width, begin, end);
         index_t done = begin;
         unroll<vectors>([&](auto v) PANTILE_INLINE {
             exponentiate<V, vectors - v>(scores_ + v * n, width, done, end[v], exponent_scale_, reference_ + v * n,
@@ -217,6 +225,14 @@ class tile_machine : public row_tile_machine<V> {
             store_masked_scores<V>{store, first_visible_ + skip * n, end_visible_ + skip * n, begin});
     }
 
+    /// The score stage of the panel at r, on the keys begin … end[v] - 1 of the tile. The maxima of the raw scores go.
+    template <int vectors>
+    PANTILE_INLINE void shape(index_t r, index_t begin, const index_t (&end)[vectors], bool hides) {
+        unroll<vectors>([&](auto v) PANTILE_INLINE { softmax::start().max.store_aligned(tile_max_ + v * n); });
+        this->template shape_scores<vectors>(rows_.begin + r, origin_, scores_ + begin * vectors * n, vectors * n,
+                                             begin, end, hides);
+    }
+
     template <int vectors>
     PANTILE_INLINE void start_tile() {
         unroll<vectors>([&](auto v) PANTILE_INLINE {
@@ -226,10 +242,11 @@ class tile_machine : public row_tile_machine<V> {
     }
 
     using base::call_, base::mask_, base::q_, base::k_, base::v_, base::q_factor_, base::exponent_scale_, base::rows_,
-        base::partial_seen_;
+        base::partial_seen_, base::stage_;
     using base::tile_max_, base::tile_sum_, base::reference_, base::first_visible_, base::end_visible_;
 
-    const T* k_data_ = nullptr; // the current key tile
+    index_t origin_ = 0;        // the first key of the current key tile
+    const T* k_data_ = nullptr; // of the current key tile, as the next ones
     const T* v_data_ = nullptr;
     index_t k_stride_ = 0;
     index_t v_stride_ = 0;

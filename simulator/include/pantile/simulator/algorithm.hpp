@@ -33,6 +33,9 @@ class PANTILE_API algorithm {
     /// Does it honour a block mask by skipping blocks?
     [[nodiscard]] virtual bool block_sparse() const { return true; }
 
+    /// Does its backward pass compute the scores anew? P alone does not tell what a soft cap's slope was.
+    [[nodiscard]] virtual bool recomputes_scores() const { return true; }
+
     /// Does it spread over the workload's devices?
     [[nodiscard]] virtual bool distributed() const { return false; }
 

@@ -26,8 +26,10 @@ enum class tensor : unsigned char {
     row_sum, ///< l of FlashAttention-1
     scores,
     probabilities,
-    partial_out, ///< out of one split of the keys
-    partial_lse,
+    partial_out, ///< O of one split of the keys, not normalised; of ring's rounds normalised
+    partial_max, ///< of one split, in base 2
+    partial_sum,
+    partial_lse, ///< of ring's rounds
     dout,
     delta,  ///< rowsum(dout ∘ out)
     dq_sum, ///< dq while it is being summed, fp32

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include <pantile/core/macros.hpp>
@@ -38,16 +39,23 @@ struct PANTILE_API workload {
     std::vector<unsigned char> blocks{}; ///< block mask, row-major, 0 hides; empty: none
     index_t block_rows = 0;              ///< rows and keys that one block covers
     index_t block_cols = 0;
+    // What changes logits, and not what is moved: it shows in runs that compute.
+    double softcap = 0;           ///< logit = softcap · tanh(logit / softcap); 0: off
+    std::vector<double> slopes{}; ///< of ALiBi, one a query head or one a (batch, query head); empty: off
+    std::vector<double> sinks{};  ///< logits of keys without a value, one a query head; empty: off
 
     /// q_len = k_len = n, head_dim = value_dim = d.
     [[nodiscard]] static workload square(index_t n, index_t d, index_t heads = 1, index_t batch = 1);
 
     [[nodiscard]] index_t group() const { return kv_heads > 0 ? q_heads / kv_heads : 0; }
+    /// "softcap 50, ALiBi, sinks": what is on of these; empty if nothing is.
+    [[nodiscard]] std::string features_text() const;
     [[nodiscard]] bool banded() const { return mask.left < unbounded || mask.right < unbounded || !blocks.empty(); }
     /// The form that core's walks take. It points into this workload.
     [[nodiscard]] core::problem problem() const;
     [[nodiscard]] core::tile_map tile_map() const;
-    /// Throws invalid_argument, naming the field, its value and the limit.
+    /// Throws invalid_argument, naming the field, its value and the limit: what a call of the library with these sizes would throw,
+    /// and of what only simulated calls have (devices, blocks) the same kind of thing.
     void check() const;
 };
 
@@ -63,6 +71,7 @@ struct head_task {
     core::schedule plan;
     index_t row_scale = 1; ///< rows of q that one row of the schedule stands for (packed heads under a mask: the group)
     index_t group = 1;     ///< rows of q at one position (packed heads: the group)
+    index_t first_head = 0; ///< query head of the first row; packed heads follow one another
 
     /// Rows of q, out, … for rows of the schedule.
     [[nodiscard]] core::span rows(core::span scheduled) const {
@@ -73,6 +82,9 @@ struct head_task {
         return {plan.seq.k_begin + scheduled.begin, plan.seq.k_begin + scheduled.end};
     }
     [[nodiscard]] index_t q_rows() const { return plan.seq.q_len * row_scale; }
+    /// Query head of a row of q, and its position.
+    [[nodiscard]] index_t head(index_t row) const { return first_head + row % group; }
+    [[nodiscard]] index_t position(index_t row) const { return row / group; }
     /// Is key `key` of the schedule visible to row `row` of q?
     [[nodiscard]] bool visible(index_t row, index_t key) const { return plan.visible(row / row_scale, key); }
 };

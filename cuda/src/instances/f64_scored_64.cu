@@ -1,0 +1,14 @@
+#include "../launch_f64.cuh"
+
+// For calls with a score function.
+
+namespace pantile::inline v0::cuda {
+
+// Head dim, row tile, key tile, warps, blocks a multiprocessor.
+extern const kernel f64_scored_64[2];
+const kernel f64_scored_64[2] = {
+    f64_entry<true, 64, 64, 32, 4, 2>(cuda_kernel::portable),
+    f64_entry<true, 64, 64, 32, 4, 2>(cuda_kernel::decode),
+};
+
+} // namespace pantile::inline v0::cuda

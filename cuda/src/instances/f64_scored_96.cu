@@ -1,0 +1,14 @@
+#include "../launch_f64.cuh"
+
+// For calls with a score function.
+
+namespace pantile::inline v0::cuda {
+
+// Head dim, row tile, key tile, warps, blocks a multiprocessor.
+extern const kernel f64_scored_96[2];
+const kernel f64_scored_96[2] = {
+    f64_entry<true, 96, 64, 16, 4, 2>(cuda_kernel::portable),
+    f64_entry<true, 96, 64, 16, 4, 2>(cuda_kernel::decode),
+};
+
+} // namespace pantile::inline v0::cuda

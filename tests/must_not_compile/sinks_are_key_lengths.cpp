@@ -1,0 +1,8 @@
+// says: pantile: slopes and sinks are numbers of type float or double, one a query head (slopes also one a batch and query head)
+#include "views.hpp"
+
+void wrong_call() {
+    const std::vector<int> lengths(1);
+    pantile::attention(tensor<float>(), tensor<float>(), tensor<float>(), tensor<float>(),
+                       {.sinks = pantile::on_device(std::span(lengths))});
+}

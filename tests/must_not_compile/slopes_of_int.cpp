@@ -1,0 +1,7 @@
+// says: pantile: slopes and sinks are numbers of type float or double, one a query head (slopes also one a batch and query head)
+#include "views.hpp"
+
+void wrong_call() {
+    const std::vector<int> slopes(1);
+    pantile::attention(tensor<float>(), tensor<float>(), tensor<float>(), tensor<float>(), {.slopes = slopes});
+}
