@@ -55,9 +55,10 @@ check_lint() {
       --extra-arg=-Wno-ignored-optimization-argument 2> >(grep -v 'warnings.* generated' >&2)
 }
 
-# check_sanitized PRESET
+# check_sanitized PRESET [LABELS]: all tests that run the library's code, but for those with LABELS.
 check_sanitized() {
-  cmake --preset "$1" >/dev/null && cmake --build --preset "$1" && ctest --preset "$1" -j "$(nproc)" -LE 'boundaries|install|scripts|faults'
+  cmake --preset "$1" >/dev/null && cmake --build --preset "$1" &&
+    ctest --preset "$1" -j "$(nproc)" -LE "boundaries|install|scripts|faults|must_not_compile${2:+|$2}"
 }
 
 # The names that PANTILE_ISA may have on this processor, the narrowest first. PANTILE_CPUINFO: another /proc/cpuinfo, for tests.
@@ -71,7 +72,7 @@ instruction_sets() {
 }
 
 check_instruction_set() {
-  PANTILE_ISA=$1 ctest --preset "$preset" -j "$(nproc)" -LE 'core|cuda|simulator|boundaries|install|scripts|faults'
+  PANTILE_ISA=$1 ctest --preset "$preset" -j "$(nproc)" -LE 'core|cuda|simulator|boundaries|install|scripts|faults|must_not_compile'
 }
 
 # Folders of conformance cases that live outside the repository: named by PANTILE_CONFORMANCE_DIR, or found beside it.

@@ -118,7 +118,9 @@ with_stages 'check_sanitized tsan'
 expect_code 0
 expect_calls 1 '^cmake --preset tsan$'
 expect_calls 1 '^cmake --build --preset tsan$'
-expect_calls 1 '^ctest --preset tsan -j [0-9]+ -LE boundaries\|install\|scripts\|faults isa=$'
+expect_calls 1 '^ctest --preset tsan -j [0-9]+ -LE boundaries\|install\|scripts\|faults\|must_not_compile isa=$'
+with_stages 'check_sanitized asan simulator'
+expect_calls 1 'must_not_compile\|simulator isa=$'
 for broken in '--preset' '--build'; do
   with_stages "BROKEN=$broken; export BROKEN; check_sanitized asan"
   expect_code 1
